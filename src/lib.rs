@@ -1,0 +1,4 @@
+//! Runs a pytest session N times, each in a fresh container, and says what failed, how often, and whether it is fixed.
+
+pub mod backend;
+pub mod model;

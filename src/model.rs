@@ -1,0 +1,18 @@
+//! The values everything else passes around: what is run, how it ended, what we conclude.
+//!
+//! Nothing in here touches a file, a clock, a terminal or the network, and so nothing in here can fail
+//! for a reason outside its arguments.
+
+pub mod event;
+pub mod exit;
+pub mod mode;
+pub mod outcome;
+pub mod spec;
+pub mod tally;
+
+pub use event::{Event, EventKind};
+pub use exit::{EndedBy, Exit};
+pub use mode::Mode;
+pub use outcome::{Counts, Evidence, Outcome, OutcomeKind, Verdict};
+pub use spec::{BackendKind, Deadlines, EnvVar, Spec, Workspace};
+pub use tally::Tally;

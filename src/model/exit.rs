@@ -1,0 +1,117 @@
+//! How an attempt ended: facts, written once as `exit.json` and never changed.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// Who ended the session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// The session's own process ended, well or badly.
+    #[default]
+    Itself,
+    /// We did, when the total deadline passed.
+    Deadline,
+    /// We did, when the log had been quiet for too long.
+    Silence,
+    /// We did, because the user asked us to stop.
+    Cancel,
+}
+
+impl EndedBy {
+    /// The word used in files and tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EndedBy::Itself => "itself",
+            EndedBy::Deadline => "deadline",
+            EndedBy::Silence => "silence",
+            EndedBy::Cancel => "cancel",
+        }
+    }
+}
+
+/// The facts about how one attempt ended. A reader takes any subset of the fields: older trees have fewer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Exit {
+    /// Version of this layout, 1.
+    pub format: u32,
+    /// Exit code as the engine or the kernel reported it; 128 + signal where a signal ended the process. `None` when it never ran or nobody knows.
+    pub code: Option<i32>,
+    /// Signal that ended the session's main process, also when it is only known from a code above 128.
+    pub signal: Option<i32>,
+    /// Whether the engine says that the memory limit killed a process of the container.
+    pub oom_killed: bool,
+    /// Who ended it.
+    pub ended_by: EndedBy,
+    /// Why the session could not run, or what the engine said about its end; `None` when there is nothing to say.
+    pub error: Option<String>,
+    /// Start of the session.
+    pub started_at: Option<DateTime<Utc>>,
+    /// Wall time from start to end, in seconds.
+    pub duration_s: Option<f64>,
+    /// `docker` or `local`.
+    pub backend: Option<String>,
+    /// Name of the machine it ran on.
+    pub node: Option<String>,
+    /// Image as the user named it.
+    pub image: Option<String>,
+    /// Identity of what was run: the engine's image id, or a digest of the host's toolchain.
+    pub image_id: Option<String>,
+    /// Command of the session, without a shell.
+    pub argv: Vec<String>,
+    /// How many attempts it took, 1 when the first gave the answer.
+    pub attempts: u32,
+}
+
+impl Default for Exit {
+    fn default() -> Exit {
+        Exit {
+            format: 1,
+            code: None,
+            signal: None,
+            oom_killed: false,
+            ended_by: EndedBy::Itself,
+            error: None,
+            started_at: None,
+            duration_s: None,
+            backend: None,
+            node: None,
+            image: None,
+            image_id: None,
+            argv: Vec::new(),
+            attempts: 1,
+        }
+    }
+}
+
+impl Exit {
+    /// Wall time of the session, where it is known.
+    #[must_use]
+    pub fn duration(&self) -> Option<Duration> {
+        self.duration_s
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    }
+
+    /// Whether we, and not the session, brought about the end because it hung.
+    #[must_use]
+    pub fn is_ended_from_outside(&self) -> bool {
+        matches!(self.ended_by, EndedBy::Deadline | EndedBy::Silence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_takes_any_subset_of_the_fields() {
+        let exit: Exit = serde_json::from_str(r#"{"code":134,"ended_by":"silence","unknown":1}"#).unwrap();
+        assert_eq!(exit.code, Some(134));
+        assert!(exit.is_ended_from_outside());
+        assert_eq!(exit.attempts, 1);
+    }
+}
