@@ -51,6 +51,9 @@ pub struct Attempt {
     pub argv: Vec<String>,
     /// Variables set by us for this attempt, such as `REPRODUCE_FLAKY_ITERATION`.
     pub env: Vec<(String, String)>,
+    /// Variables whose value is a path below `dir`, given relative to it (empty: `dir` itself). The backend
+    /// puts the place where the session sees `dir` in front.
+    pub dir_env: Vec<(String, String)>,
 }
 
 /// A session that has been started. Dropping it leaves no process and no container behind, as far as can be done without waiting.
