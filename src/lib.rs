@@ -1,4 +1,6 @@
 //! Runs a pytest session N times, each in a fresh container, and says what failed, how often, and whether it is fixed.
 
 pub mod backend;
+pub mod judge;
 pub mod model;
+pub mod pytest;
