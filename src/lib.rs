@@ -1,6 +1,11 @@
 //! Runs a pytest session N times, each in a fresh container, and says what failed, how often, and whether it is fixed.
 
 pub mod backend;
+pub mod cli;
+pub mod commands;
+pub mod exit_code;
 pub mod judge;
+pub mod message;
 pub mod model;
 pub mod pytest;
+pub mod stats;

@@ -1,0 +1,225 @@
+//! How the values of flags are read: durations, sizes, ranges, names.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+
+use crate::model::EnvVar;
+
+/// `completions`.
+#[derive(Clone, Debug, ClapArgs)]
+#[command(
+    after_help = "Example:\n  reproduce-flaky completions bash > ~/.local/share/bash-completion/completions/reproduce-flaky\n\nNext: reproduce-flaky demo"
+)]
+pub struct Completions {
+    /// The shell.
+    pub shell: clap_complete::Shell,
+}
+
+impl Completions {
+    /// The completion script for the shell asked for.
+    #[must_use]
+    pub fn script(&self) -> Vec<u8> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut super::command(), "reproduce-flaky", &mut script);
+        script
+    }
+}
+
+/// The manual page, in roff.
+///
+/// # Errors
+/// None in practice: it is written to memory.
+pub fn man_page() -> std::io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(super::command()).render(&mut page)?;
+    Ok(page)
+}
+
+/// A run of iteration numbers, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The first.
+    pub first: u32,
+    /// The last.
+    pub last: u32,
+}
+
+impl Range {
+    /// The numbers, in order.
+    pub fn iter(self) -> impl Iterator<Item = u32> {
+        self.first..=self.last
+    }
+}
+
+/// `--retry`: which recorded iterations run again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Those that say nothing about the tests.
+    Errored,
+    /// Those with a failure.
+    Failed,
+    /// All of the range.
+    All,
+    /// These.
+    These(BTreeSet<u32>),
+}
+
+impl FromStr for Retry {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Retry, String> {
+        match text {
+            "errored" => Ok(Retry::Errored),
+            "failed" => Ok(Retry::Failed),
+            "all" => Ok(Retry::All),
+            _ => iterations(text).map(Retry::These),
+        }
+    }
+}
+
+/// Reads `3,7-9` into the numbers it names.
+fn iterations(text: &str) -> Result<BTreeSet<u32>, String> {
+    let wrong = || "expected `errored`, `failed`, `all`, or iterations such as `3,7-9`".to_owned();
+    let number = |word: &str| {
+        word.trim()
+            .parse::<u32>()
+            .ok()
+            .filter(|n| (1..=1_000_000).contains(n))
+            .ok_or_else(wrong)
+    };
+    let mut found = BTreeSet::new();
+    for part in text.split(',') {
+        match part.split_once('-') {
+            Some((first, last)) => {
+                let (first, last) = (number(first)?, number(last)?);
+                if first > last {
+                    return Err(format!("`{part}` runs backwards"));
+                }
+                found.extend(first..=last);
+            }
+            None => {
+                found.insert(number(part)?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Reads `660s`, `10m`, `1h 30m`; a bare number is seconds, as it is for `timeout`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let read = match text.trim().parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => humantime::parse_duration(text.trim()).ok(),
+    };
+    match read {
+        // A year is beyond any sweep, and within what every clock here can add.
+        Some(length) if length > Duration::ZERO && length <= Duration::from_hours(365 * 24) => Ok(length),
+        Some(_) | None => Err("expected a time such as `90s`, `10m` or `2h`, more than zero".to_owned()),
+    }
+}
+
+/// Reads `10g`, `512m`, `1.5g` as Docker does: powers of 1024.
+pub(crate) fn memory(text: &str) -> Result<u64, String> {
+    let wrong = || "expected a size such as `512m` or `10g`".to_owned();
+    let lower = text.trim().to_ascii_lowercase();
+    let lower = lower
+        .strip_suffix("ib")
+        .or_else(|| lower.strip_suffix('b'))
+        .unwrap_or(&lower);
+    let (digits, factor) = match lower.char_indices().last() {
+        Some((at, 'k')) => (&lower[..at], 1u64 << 10),
+        Some((at, 'm')) => (&lower[..at], 1 << 20),
+        Some((at, 'g')) => (&lower[..at], 1 << 30),
+        Some((at, 't')) => (&lower[..at], 1 << 40),
+        Some(_) | None => (lower, 1),
+    };
+    let number: f64 = digits.trim().parse().map_err(|_| wrong())?;
+    let bytes = number * factor as f64;
+    if !(1.0..9e15).contains(&bytes) {
+        return Err(wrong());
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the range was checked just above"
+    )]
+    Ok(bytes as u64)
+}
+
+/// Reads a number of CPUs.
+pub(crate) fn cpus(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(cpus) if cpus.is_finite() && cpus > 0.0 && cpus <= 4096.0 => Ok(cpus),
+        Ok(_) | Err(_) => Err("expected a number of CPUs such as `2` or `0.5`".to_owned()),
+    }
+}
+
+/// Reads `NAME` or `NAME=VALUE`.
+pub(crate) fn env_var(text: &str) -> Result<EnvVar, String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    if name.is_empty() || name.contains(['\0', ' ']) {
+        return Err("expected NAME or NAME=VALUE".to_owned());
+    }
+    Ok(EnvVar {
+        name: name.to_owned(),
+        value,
+    })
+}
+
+/// A tag becomes part of a directory's name, so it must not lead anywhere else.
+pub(crate) fn tag(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '@');
+    if text.is_empty() || text.len() > 100 || text.starts_with('.') || !text.chars().all(fits) {
+        return Err("a tag is part of a directory's name: letters, digits, `-`, `_`, `.`, `+`, `@`, at most 100, and not a dot first".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_and_without_a_unit() {
+        assert_eq!(duration("660"), Ok(Duration::from_secs(660)));
+        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        for wrong in ["", "0", "-1", "0s", "soon", "nan", "inf", "1e300"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(memory("10g"), Ok(10 << 30));
+        assert_eq!(memory("512M"), Ok(512 << 20));
+        assert_eq!(memory("1.5GiB"), Ok(3 << 29));
+        assert_eq!(memory("4096"), Ok(4096));
+        for wrong in ["", "g", "ten", "-1g", "0", "nan"] {
+            assert!(memory(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn iterations_to_retry_are_words_or_numbers() {
+        assert_eq!("3,7-9".parse(), Ok(Retry::These(BTreeSet::from([3, 7, 8, 9]))));
+        assert_eq!("errored".parse(), Ok(Retry::Errored));
+        for wrong in ["", "9-3", "0", "x", "1,,2", "1-"] {
+            assert!(wrong.parse::<Retry>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_tag_cannot_leave_the_logs_directory() {
+        assert!(tag("fix14-no-prefix-cache").is_ok());
+        for wrong in ["", "a/b", "../x", ".hidden", "a b", "a\\b", "a\nb"] {
+            assert!(tag(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! One file for each subcommand: they fetch values, hand them to the pure parts, and print what those return.
+
+use std::ffi::OsString;
+
+use anyhow::Context;
+
+use crate::cli::settings::Settings;
+use crate::cli::{self, Command};
+use crate::exit_code::ExitCode;
+
+pub mod classify;
+pub mod found;
+pub mod signatures;
+pub mod words;
+
+/// Reads the command line and does what it says.
+///
+/// # Errors
+/// [`cli::ParseError`] for a command line or a settings file that cannot be used, else whatever kept the command
+/// from doing its work. A test that failed is no error.
+pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
+    let here = std::env::current_dir().context("failed to find the current directory")?;
+    let settings = Settings::find(&here).map_err(cli::ParseError::from)?;
+    let cli = cli::parse(argv, settings.as_ref())?;
+    match cli.command {
+        None => anyhow::bail!("nothing here yet"),
+        Some(Command::Demo(_) | Command::Gc(_)) => anyhow::bail!("nothing here yet"),
+        Some(Command::Classify(args)) => classify::run(&args),
+        Some(Command::Signatures(args)) => signatures::run(&args),
+        Some(Command::Completions(args)) => words::completions(&args),
+        Some(Command::Man) => words::man(),
+    }
+}

@@ -1,0 +1,79 @@
+//! How errors and warnings are worded on stderr: the thing, the cause after a colon, what to do on a `hint:` line.
+
+use std::fmt::Write as _;
+use std::io;
+
+use crate::backend::BackendError;
+
+/// An error of the tool's own words, with what the user can do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Hinted {
+    message: String,
+    hint: String,
+}
+
+/// An error with a hint.
+pub fn hinted(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Hinted {
+        message: message.into(),
+        hint: hint.into(),
+    })
+}
+
+/// A mistake on the command line that clap cannot see; ends with the code for usage.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Usage {
+    message: String,
+    hint: Option<String>,
+}
+
+/// A usage error, with a hint where there is one to give.
+pub fn usage(message: impl Into<String>, hint: Option<&str>) -> anyhow::Error {
+    anyhow::Error::new(Usage {
+        message: message.into(),
+        hint: hint.map(str::to_owned),
+    })
+}
+
+/// Whether the error is a mistake on the command line.
+#[must_use]
+pub fn is_usage(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.is::<Usage>() || cause.is::<crate::cli::settings::SettingsError>())
+}
+
+/// Whether the reader of our output went away, which is no failure of ours.
+#[must_use]
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// The lines that stderr gets for an error.
+#[must_use]
+pub fn render(error: &anyhow::Error) -> String {
+    let mut text = format!("error: {error:#}");
+    if let Some(hint) = error.chain().find_map(hint_of) {
+        let _ = write!(text, "\nhint: {hint}");
+    }
+    text
+}
+
+fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(error) = cause.downcast_ref::<Hinted>() {
+        return Some(error.hint.clone());
+    }
+    if let Some(error) = cause.downcast_ref::<Usage>() {
+        return error.hint.clone();
+    }
+    if let Some(error) = cause.downcast_ref::<BackendError>() {
+        return error.hint();
+    }
+    None
+}

@@ -1,0 +1,211 @@
+//! A failure rate from counts: its estimate, its intervals, and how long to wait for a failure.
+
+use std::f64::consts::SQRT_2;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::binomial;
+
+/// How many of how many failed; `failed` is at most `of`, and `of` may be zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Count {
+    failed: u64,
+    of: u64,
+}
+
+impl Count {
+    /// The largest `of` that is taken: beyond it the figures are no longer exact in their ninth digit.
+    pub const MAX: u64 = 1_000_000_000;
+
+    /// `None` where more failed than there were, or there were more than [`Count::MAX`].
+    #[must_use]
+    pub fn new(failed: u64, of: u64) -> Option<Count> {
+        (failed <= of && of <= Count::MAX).then_some(Count { failed, of })
+    }
+
+    /// Iterations that failed.
+    #[must_use]
+    pub fn failed(self) -> u64 {
+        self.failed
+    }
+
+    /// Iterations that passed or failed; errored ones say nothing about the tests and are not in it.
+    #[must_use]
+    pub fn of(self) -> u64 {
+        self.of
+    }
+
+    /// Share that failed; `None` where there is nothing to take a share of.
+    #[must_use]
+    pub fn rate(self) -> Option<f64> {
+        (self.of > 0).then(|| self.failed as f64 / self.of as f64)
+    }
+
+    /// Wilson's interval, as [`wilson`].
+    #[must_use]
+    pub fn interval(self, confidence: f64) -> (f64, f64) {
+        wilson(self.failed, self.of, confidence)
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.failed, self.of)
+    }
+}
+
+/// Reads `K/N`.
+impl FromStr for Count {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Count, String> {
+        let number = |part: &str| part.trim().parse::<u64>().ok();
+        let parts = text.split_once('/');
+        let Some((failed, of)) = parts.and_then(|(failed, of)| Some((number(failed)?, number(of)?))) else {
+            return Err(format!("expected counts as `K/N`, such as `2/75`, not `{text}`"));
+        };
+        if failed > of {
+            return Err(format!("`{text}`: {failed} failed of only {of}"));
+        }
+        Count::new(failed, of).ok_or_else(|| format!("`{text}`: more than {} iterations", Count::MAX))
+    }
+}
+
+/// The quantile of the standard normal distribution that leaves `(1 - confidence) / 2` above it.
+fn two_sided_quantile(confidence: f64) -> f64 {
+    SQRT_2 * statrs::function::erf::erf_inv(confidence)
+}
+
+/// Whether a confidence can be meant as one.
+fn is_confidence(confidence: f64) -> bool {
+    confidence > 0.0 && confidence < 1.0
+}
+
+/// Two-sided interval for a rate of `k` in `n`. Nothing is known of none: (0, 1), as for a confidence that is not
+/// between 0 and 1; `k` above `n` counts as `n`.
+///
+/// Source: E. B. Wilson (1927); chosen because its coverage stays close to nominal at small `n` and it is never
+/// degenerate (Brown, Cai and DasGupta, 2001).
+#[must_use]
+pub fn wilson(k: u64, n: u64, confidence: f64) -> (f64, f64) {
+    if n == 0 || !is_confidence(confidence) {
+        return (0.0, 1.0);
+    }
+    let upper = |k: u64| {
+        let (rate, trials, z) = (k as f64 / n as f64, n as f64, two_sided_quantile(confidence));
+        let half_width = z * (rate * (1.0 - rate) / trials + z * z / (4.0 * trials * trials)).sqrt();
+        (rate + z * z / (2.0 * trials) + half_width) / (1.0 + z * z / trials)
+    };
+    let k = k.min(n);
+    // The ends multiply to rate² / (1 + z²/n): dividing keeps the digits of the lower one that a difference loses.
+    let low = if k == 0 {
+        0.0
+    } else {
+        let (rate, trials, z) = (k as f64 / n as f64, n as f64, two_sided_quantile(confidence));
+        rate * rate / (1.0 + z * z / trials) / upper(k)
+    };
+    (low, if k == n { 1.0 } else { upper(k) })
+}
+
+/// Two-sided interval that holds its confidence at every rate; wider than [`wilson`]. The edge cases are the same.
+///
+/// Source: Clopper and Pearson (1934).
+#[must_use]
+pub fn clopper_pearson(k: u64, n: u64, confidence: f64) -> (f64, f64) {
+    if n == 0 || !is_confidence(confidence) {
+        return (0.0, 1.0);
+    }
+    let (k, tail) = (k.min(n), (1.0 - confidence) / 2.0);
+    let low = if k == 0 {
+        0.0
+    } else {
+        binomial::root(|p| binomial::at_least(k, n, p) - tail)
+    };
+    let high = if k == n {
+        1.0
+    } else {
+        binomial::root(|p| tail - binomial::at_most(k, n, p))
+    };
+    (low, high)
+}
+
+/// The rate that the true one is below, with this confidence; exact and one-sided. 1 where nothing is known.
+///
+/// Source: Clopper and Pearson (1934), one side of it; "0/50: below 5.8 %".
+#[must_use]
+pub fn upper_bound(k: u64, n: u64, confidence: f64) -> f64 {
+    if k >= n || !is_confidence(confidence) {
+        return 1.0;
+    }
+    binomial::root(|p| (1.0 - confidence) - binomial::at_most(k, n, p))
+}
+
+/// Iterations until at least one failure is seen with probability `prob`, if each fails with probability `rate`.
+/// `None` where that never happens, or is no probability.
+#[must_use]
+pub fn runs_to_see_one(rate: f64, prob: f64) -> Option<u64> {
+    if !(rate > 0.0 && rate <= 1.0 && prob > 0.0 && prob < 1.0) {
+        return None;
+    }
+    // The tiny number keeps a ratio that is whole but for rounding from being rounded up to the next one.
+    let runs = ((-prob).ln_1p() / (-rate).ln_1p() - 1e-12).ceil().max(1.0);
+    whole(runs)
+}
+
+/// A whole number that has been computed as a float; `None` beyond what a float counts exactly.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the range is checked in the line before"
+)]
+pub(crate) fn whole(value: f64) -> Option<u64> {
+    (0.0..9e15).contains(&value).then_some(value as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_known_of_no_iterations() {
+        assert_eq!(wilson(0, 0, 0.95), (0.0, 1.0));
+        assert_eq!(clopper_pearson(0, 0, 0.95), (0.0, 1.0));
+        assert!((upper_bound(0, 0, 0.95) - 1.0).abs() < 1e-15);
+        assert_eq!(Count::default().rate(), None);
+    }
+
+    #[test]
+    fn absurd_arguments_give_the_widest_interval_and_not_a_panic() {
+        for confidence in [0.0, 1.0, -1.0, 2.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(wilson(1, 2, confidence), (0.0, 1.0));
+            assert_eq!(clopper_pearson(1, 2, confidence), (0.0, 1.0));
+            assert!((upper_bound(1, 2, confidence) - 1.0).abs() < 1e-15);
+        }
+        assert_eq!(wilson(9, 2, 0.95), wilson(2, 2, 0.95));
+        assert_eq!(runs_to_see_one(0.0, 0.95), None);
+        assert_eq!(runs_to_see_one(1.0, 0.95), Some(1));
+        assert_eq!(runs_to_see_one(f64::NAN, 0.95), None);
+    }
+
+    #[test]
+    fn counts_are_read_as_k_of_n_and_refused_in_words() {
+        assert_eq!("2/75".parse(), Ok(Count { failed: 2, of: 75 }));
+        assert_eq!("0/0".parse(), Ok(Count { failed: 0, of: 0 }));
+        for (text, words) in [
+            ("3/2", "3 failed of only 2"),
+            ("a/2", "expected counts"),
+            ("-1/2", "expected counts"),
+            ("1/99999999999", "more than"),
+        ] {
+            assert!(text.parse::<Count>().unwrap_err().contains(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn intervals_of_huge_counts_are_as_exact_and_take_no_time() {
+        let (low, high) = clopper_pearson(500_000_000, 1_000_000_000, 0.95);
+        assert!(low < 0.5 && high > 0.5 && high - low < 1e-4);
+    }
+}
