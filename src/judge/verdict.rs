@@ -615,8 +615,13 @@ fn rule_end(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io::Re
             rule_running(facts, session, ruling)?;
         }
     }
-    let died = facts.tail().find(|mark| mark.kind == MarkKind::Died).cloned();
     let is_finished = session.closing.is_some() || facts.is_silently_complete(session);
+    // Output that was still in a pipe may follow the shell's word; without a closing line that word holds.
+    let died = facts
+        .tail()
+        .chain(session.marks.iter().filter(|_| session.closing.is_none()))
+        .find(|mark| mark.kind == MarkKind::Died)
+        .cloned();
     if let Some(mark) = died
         && !ruling.is_crashed
         && !(ruling.is_timed_out && !is_finished)

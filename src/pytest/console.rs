@@ -19,6 +19,7 @@ use self::session::{
 };
 use self::stack::{Stack, StackKind};
 use super::lines::{Line, Lines};
+use super::nodeid;
 use super::row::{self, Banner, Status};
 
 /// Sessions kept of one log.
@@ -438,11 +439,46 @@ impl Reader {
         match marks::find(text) {
             Some(Found::Fatal) => self.push_stack(StackKind::Fatal, number, fatal_text(text)),
             Some(Found::Watchdog) => self.push_stack(StackKind::Watchdog, number, text),
+            // A log that lost its head.
+            Some(Found::Mark(MarkKind::WorkerLost | MarkKind::WorkersGivenUp)) => {
+                self.open.push(Session::new(number));
+                return self.progress(number, text);
+            }
             Some(Found::Mark(kind)) => push_mark(&mut self.console.before, kind, number, text),
             None => {}
         }
-        self.error_before(number, text);
+        if !self.headless(number, text) {
+            self.error_before(number, text);
+        }
         false
+    }
+
+    /// Takes a line of a report whose beginning is not in the log; false when it is none.
+    fn headless(&mut self, number: u64, text: &str) -> bool {
+        let is_summary = row::summary(text).is_some_and(|line| nodeid::starts(line.text));
+        if is_summary {
+            self.session(number).region = Region::Summary;
+            self.in_summary(number, text);
+            return true;
+        }
+        let title = row::banner(text)
+            .filter(|banner| banner.fill == '_' && banner.width >= 40)
+            .map(|banner| banner.title);
+        let is_e_line = text.starts_with("E   ") && self.console.error_before.is_none();
+        if title.is_none() && !is_e_line && report::worker_crash(text).is_none() {
+            return false;
+        }
+        self.report = Report::Failures;
+        self.part = Part::Trace;
+        let session = self.session(number);
+        session.region = Region::Report;
+        if let Some(title) = title {
+            report::open(session, Report::Failures, title, number);
+        } else {
+            session.sections.push(report::section(SectionKind::Call, "", number));
+            self.in_report(number, text);
+        }
+        true
     }
 
     /// Reads what keeps a session from starting: pytest's word about conftest.py, or the interpreter's traceback.
@@ -472,7 +508,7 @@ impl Reader {
             return false;
         }
         let is_closed = self.region() == Region::Closed;
-        match marks::find(text) {
+        match marks::find(foreign(text)) {
             Some(Found::Fatal) => self.push_stack(StackKind::Fatal, number, fatal_text(text)),
             Some(Found::Watchdog) => self.push_stack(StackKind::Watchdog, number, text),
             Some(Found::Mark(kind)) => {
@@ -480,7 +516,12 @@ impl Reader {
                 let is_workers = matches!(kind, MarkKind::WorkerLost | MarkKind::WorkersGivenUp);
                 // A test of a session without workers may print the words; a log that lost its head may have workers.
                 if !is_workers || session.is_xdist || !session.has_header {
-                    session.mark(kind, number, text);
+                    // Letters of progress may stand before it, and a replaced worker's state.
+                    let at = match kind {
+                        MarkKind::WorkerLost => text.find("node down").and_then(|at| text[..at].rfind("[gw")),
+                        _ => text.find("aximum crashed").map(|at| at.saturating_sub(1)),
+                    };
+                    session.mark(kind, number, text.get(at.unwrap_or(0)..).unwrap_or(text));
                 }
             }
             None => {}
@@ -712,6 +753,17 @@ impl Reader {
             self.keep(session);
         }
         self.console
+    }
+}
+
+/// What stands on a line of progress behind pytest's own words: who ends a session writes where its cursor was.
+fn foreign(text: &str) -> &str {
+    if nodeid::starts(text) {
+        return text[nodeid::length(text)..].trim_start();
+    }
+    match row::dots(text) {
+        Some(dots) if dots.file.is_some() && !dots.rest.is_empty() => dots.rest,
+        Some(_) | None => text,
     }
 }
 

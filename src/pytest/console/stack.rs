@@ -24,6 +24,8 @@ pub struct Stack {
     pub text: String,
     /// Whether it is a pytest process's own: a frame of pytest's is in it.
     pub is_pytest: bool,
+    /// Whether the dying thread is that of a process which a test started.
+    is_child: bool,
     /// Whether any frame was there.
     pub has_frames: bool,
     /// The test it passes through: file and function.
@@ -49,6 +51,7 @@ impl Stack {
             line,
             text: text.trim().chars().take(400).collect(),
             is_pytest: false,
+            is_child: false,
             has_frames: false,
             test: None,
             top: None,
@@ -104,7 +107,12 @@ impl Stack {
         .any(|part| file.contains(part))
             || file.ends_with("pytest_timeout.py");
         let is_test = function.starts_with("test") && nodeid::is_file(file) && !is_runner;
-        self.is_pytest |= is_runner;
+        // A child of multiprocessing inherits the test's frames; it is the child that died.
+        self.is_child |= !self.is_pytest
+            && ["/multiprocessing/", "/concurrent/futures/process.py"]
+                .iter()
+                .any(|part| file.contains(part));
+        self.is_pytest |= is_runner && !self.is_child;
         if self.kind == StackKind::Timeout {
             // Oldest first: the test is the first one after pytest's own frames.
             if is_runner {
