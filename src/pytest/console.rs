@@ -92,6 +92,8 @@ struct Reader {
     stack_misses: u8,
     /// Whether the summary's last line may go on on the next one.
     in_summary_entry: bool,
+    /// Whether pytest-sugar prints the progress.
+    is_sugar: bool,
     /// Whether an error before the session is being read.
     before_part: Part,
 }
@@ -136,6 +138,9 @@ impl Reader {
             self.close(row::closing(text).unwrap_or_default(), number, true);
             return true;
         }
+        if self.sugar(number, text) {
+            return true;
+        }
         match self.region() {
             Region::Before => self.before(number, text),
             Region::Progress | Region::Closed => self.progress(number, text),
@@ -152,6 +157,42 @@ impl Reader {
                 false
             }
         }
+    }
+
+    /// Takes the lines that pytest-sugar prints instead of pytest's header and closing line.
+    fn sugar(&mut self, number: u64, text: &str) -> bool {
+        if text.starts_with("Test session starts (platform: ") {
+            self.start(number, None);
+            self.is_sugar = true;
+            return true;
+        }
+        if !self.is_sugar {
+            return false;
+        }
+        if let Some(rest) = text.strip_prefix("Results (") {
+            let seconds = rest.split('s').next().and_then(|seconds| seconds.parse().ok());
+            let closing = row::Closing {
+                elapsed_s: seconds.unwrap_or_default(),
+                ..row::Closing::default()
+            };
+            self.close(closing, number, true);
+            return true;
+        }
+        if self.region() != Region::Closed || !text.starts_with("    ") {
+            return false;
+        }
+        let Some(found) = row::closing(&format!("{} in 0s", text.trim())) else {
+            return false;
+        };
+        if let Some((closing, _)) = self.open.last_mut().and_then(|session| session.closing.as_mut()) {
+            closing.counts.passed += found.counts.passed;
+            closing.counts.failed += found.counts.failed;
+            closing.counts.errors += found.counts.errors;
+            closing.counts.skipped += found.counts.skipped;
+            closing.counts.xfailed += found.counts.xfailed;
+            closing.counts.xpassed += found.counts.xpassed;
+        }
+        true
     }
 
     fn region(&self) -> Region {
@@ -393,6 +434,11 @@ impl Reader {
 
     fn push_stack(&mut self, kind: StackKind, number: u64, text: &str) {
         let is_late = self.region() == Region::Closed;
+        let running = self
+            .open
+            .last()
+            .filter(|session| !session.is_xdist)
+            .and_then(|session| session.running.first().cloned());
         let stacks = match self.open.last_mut() {
             Some(session) => &mut session.stacks,
             None => &mut self.console.stacks_before,
@@ -400,7 +446,9 @@ impl Reader {
         if stacks.len() >= 128 {
             stacks.remove(64);
         }
-        stacks.push(Stack::new(kind, number, text, is_late));
+        let mut stack = Stack::new(kind, number, text, is_late);
+        stack.running = running;
+        stacks.push(stack);
         self.stack = true;
         self.stack_misses = 0;
     }

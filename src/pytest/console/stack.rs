@@ -28,6 +28,8 @@ pub struct Stack {
     is_child: bool,
     /// Whether any frame was there.
     pub has_frames: bool,
+    /// The test that the progress showed running; `None` under xdist and without ids.
+    pub running: Option<String>,
     /// The test it passes through: file and function.
     pub test: Option<(String, String)>,
     /// The innermost frame of the thread that died.
@@ -53,6 +55,7 @@ impl Stack {
             is_pytest: false,
             is_child: false,
             has_frames: false,
+            running: None,
             test: None,
             top: None,
             is_followed: false,
