@@ -4,6 +4,8 @@
 //! it. Source: C. Loader, "Fast and accurate computation of binomial probabilities" (2000). Tails are a continued
 //! fraction for the regularized incomplete beta function (NIST DLMF 8.17.22), evaluated by Lentz's method.
 
+#![expect(clippy::many_single_char_names, reason = "the names of the sources")]
+
 use std::f64::consts::PI;
 
 /// `ln(n!) - ln(sqrt(2πn) (n/e)^n)`, the error of Stirling's formula.
