@@ -8,6 +8,10 @@ use crate::cli::settings::Settings;
 use crate::cli::{self, Command};
 use crate::exit_code::ExitCode;
 
+pub mod compare;
+pub mod output;
+pub mod plan;
+pub mod source;
 pub mod words;
 
 /// Reads the command line and does what it says.
@@ -22,6 +26,8 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
     match cli.command {
         None => anyhow::bail!("nothing here yet"),
         Some(Command::Demo(_) | Command::Gc(_)) => anyhow::bail!("nothing here yet"),
+        Some(Command::Compare(args)) => compare::run(&args),
+        Some(Command::Plan(args)) => plan::run(&args),
         Some(Command::Completions(args)) => words::completions(&args),
         Some(Command::Man) => words::man(),
     }

@@ -6,4 +6,5 @@ pub mod commands;
 pub mod exit_code;
 pub mod message;
 pub mod model;
+pub mod render;
 pub mod stats;

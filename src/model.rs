@@ -3,10 +3,15 @@
 //! Nothing in here touches a file, a clock, a terminal or the network, and so nothing in here can fail
 //! for a reason outside its arguments.
 
+pub mod comparison;
+pub mod conditions;
 pub mod event;
 pub mod exit;
+pub mod gate;
 pub mod mode;
 pub mod outcome;
+pub mod plan;
+pub mod side;
 pub mod spec;
 pub mod tally;
 

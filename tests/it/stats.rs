@@ -1,5 +1,7 @@
 //! Every figure against reference implementations: `tests/fixtures/stats.csv`, one row a figure.
 
+#![expect(clippy::unwrap_used, reason = "a fixture that cannot be read fails the test")]
+
 use reproduce_flaky::stats::{self, ArmsTest, Count, regime};
 use serde_json::{Value, json};
 
