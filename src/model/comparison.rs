@@ -246,10 +246,9 @@ fn verdict(fisher: Fisher, p_adjusted: f64, question: Question) -> Finding {
         return Finding::NoEvidence;
     }
     match question.expect {
-        Some(Direction::Fewer) => Finding::Fewer,
+        None if fisher.less > fisher.greater => Finding::More,
+        Some(Direction::Fewer) | None => Finding::Fewer,
         Some(Direction::More) => Finding::More,
-        None if fisher.less <= fisher.greater => Finding::Fewer,
-        None => Finding::More,
     }
 }
 
@@ -263,7 +262,6 @@ mod tests {
         side
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "reads as the option it is passed for")]
     fn expecting(direction: Direction) -> Question {
         Question {
             expect: Some(direction),

@@ -89,17 +89,17 @@ pub fn text(plan: &Plan) -> String {
 pub fn as_markdown(name: &str, plan: &Plan) -> String {
     let words = text(plan);
     let (sentences, table) = words.split_once("\n\n").unwrap_or((&words, ""));
-    let items: String = sentences
-        .lines()
-        .map(|line| format!("- {}\n", markdown(line)))
-        .collect();
+    let mut items = String::new();
+    for line in sentences.lines() {
+        let _ = writeln!(items, "- {}", markdown(line));
+    }
     format!("### Plan for {}\n\n{items}\n```\n{table}```\n", markdown(name))
 }
 
 /// An e-value from its logarithm.
 fn e_value(log_e: f64) -> String {
     let value = log_e.exp();
-    if value < 0.01 || value >= 1e6 {
+    if !(0.01..1e6).contains(&value) {
         format!("{value:.0e}")
     } else if value < 10.0 {
         format!("{value:.2}")
