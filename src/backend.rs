@@ -23,6 +23,12 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// The world broke before the session began.
     fn start<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<Box<dyn Session>, BackendError>>;
+
+    /// Whether attempts can be started now.
+    fn ping(&self) -> BoxFuture<'_, Result<(), BackendError>>;
+
+    /// Waits until what ended sessions ran in has been removed.
+    fn close(&self) -> BoxFuture<'_, ()>;
 }
 
 /// What a probe found.
