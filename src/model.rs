@@ -6,6 +6,7 @@
 pub mod arms;
 pub mod comparison;
 pub mod conditions;
+pub mod drift;
 pub mod event;
 pub mod exit;
 pub mod gate;
