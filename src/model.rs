@@ -10,6 +10,7 @@ pub mod drift;
 pub mod event;
 pub mod exit;
 pub mod gate;
+pub mod history;
 pub mod mode;
 pub mod outcome;
 pub mod plan;
