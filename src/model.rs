@@ -7,6 +7,7 @@ pub mod arms;
 pub mod comparison;
 pub mod conditions;
 pub mod drift;
+pub mod durations;
 pub mod event;
 pub mod exit;
 pub mod gate;
@@ -18,6 +19,7 @@ pub mod side;
 pub mod spec;
 pub mod stop;
 pub mod tally;
+pub mod test_rate;
 
 pub use event::{Event, EventKind};
 pub use exit::{EndedBy, Exit};
