@@ -3,4 +3,5 @@
 pub mod compare;
 pub mod figures;
 pub mod history;
+pub mod junit;
 pub mod plan;

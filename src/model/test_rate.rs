@@ -167,8 +167,10 @@ fn sort(tests: &mut [TestRate]) {
 mod tests {
     use super::*;
 
-    /// Adds iterations given as started tests and failures.
-    fn rates(iterations: &[(Option<&[&str]>, &[(&str, &str)])]) -> TestRates {
+    /// Started tests, if known, and failures with their category.
+    type Iteration<'a> = (Option<&'a [&'a str]>, &'a [(&'a str, &'a str)]);
+
+    fn rates(iterations: &[Iteration<'_>]) -> TestRates {
         let mut tally = TestTally::default();
         for (started, failed) in iterations {
             let failed = failed
