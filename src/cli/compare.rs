@@ -2,7 +2,7 @@
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::figures::{Format, confidence, level, limit};
+use super::figures::{confidence, level, limit};
 use crate::model::comparison::Direction;
 
 /// `compare`.
@@ -38,6 +38,19 @@ pub struct Args {
     /// What to print.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     pub format: Format,
+}
+
+/// What `compare` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Words and tables.
+    Text,
+    /// One JSON object.
+    Json,
+    /// For a page that shows Markdown, such as a job's summary.
+    Markdown,
+    /// Annotations of a GitHub job: new categories, what became more, a closed gate.
+    Github,
 }
 
 /// `--expect`.

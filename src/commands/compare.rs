@@ -1,7 +1,6 @@
 //! `compare`: a base against a new sweep, and the gate of a nightly job.
 
-use crate::cli::compare::Args;
-use crate::cli::figures::Format;
+use crate::cli::compare::{Args, Format};
 use crate::exit_code::ExitCode;
 use crate::model::comparison::{Comparison, Question};
 use crate::model::gate::Gate;
@@ -38,6 +37,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
         }
         Format::Text => output::text(&render::compare::text(&comparison, decided))?,
+        Format::Github => output::text(&render::annotations::github(&comparison, decided))?,
         Format::Markdown => output::text(&render::compare::as_markdown(&comparison, decided))?,
     }
     Ok(match decision {

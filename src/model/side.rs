@@ -6,6 +6,17 @@ use super::comparison::ANY;
 use super::conditions::Conditions;
 use crate::stats::Count;
 
+/// The first iteration that a category was seen in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstSeen {
+    /// Its number.
+    pub iteration: u32,
+    /// The test it failed in, where one is named.
+    pub test: Option<String>,
+    /// The line that says so, where there is one.
+    pub evidence: Option<String>,
+}
+
 /// What a comparison needs to know about a sweep, or about counts somebody typed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Side {
@@ -15,6 +26,8 @@ pub struct Side {
     pub any: Count,
     /// Failed iterations by category; one with two categories counts in both.
     pub by_category: BTreeMap<String, u64>,
+    /// Where each category was seen first.
+    pub first_seen: BTreeMap<String, FirstSeen>,
     /// Iterations that say nothing about the tests.
     pub errored: u64,
     /// Iterations in flight while it was read.
