@@ -6,7 +6,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::stats::{self, Count, regime};
+use super::{OutcomeKind, Record, Verdict};
+use crate::stats::{self, Count, p_value, regime};
 
 mod changes;
 mod groups;
@@ -35,6 +36,27 @@ pub struct Point {
 }
 
 impl Point {
+    /// A recorded iteration as a point; `None` for one that errored.
+    #[must_use]
+    pub fn of(record: &Record) -> Option<Point> {
+        let exit = record.exit.as_ref();
+        let failed = match record.outcome.verdict {
+            Verdict::Failed => true,
+            Verdict::Passed => false,
+            Verdict::Errored => return None,
+        };
+        Some(Point {
+            iteration: record.iteration,
+            failed,
+            hung: record.outcome.outcome == OutcomeKind::Hung,
+            started_at: exit.and_then(|exit| exit.started_at),
+            duration_s: exit.and_then(|exit| exit.duration_s),
+            image_id: exit.and_then(|exit| exit.image_id.clone()),
+            node: exit.and_then(|exit| exit.node.clone()),
+            backend: exit.and_then(|exit| exit.backend.clone()),
+        })
+    }
+
     fn ended_at(&self) -> Option<DateTime<Utc>> {
         let millis = stats::rate::whole((self.duration_s? * 1000.0).max(0.0))?;
         self.started_at?
@@ -70,7 +92,7 @@ pub struct Drift {
 impl Drift {
     /// The stretches in words: `0/90 in 1-90, then 5/10 in 91-100 (p = 9e-6)`; `None` where there are not two.
     #[must_use]
-    pub fn words(&self, p_value: impl Fn(f64) -> String) -> Option<String> {
+    pub fn words(&self) -> Option<String> {
         if self.regimes.len() < 2 {
             return None;
         }
@@ -90,11 +112,8 @@ impl Drift {
     /// where a start is missing.
     #[must_use]
     pub fn of(mut points: Vec<Point>) -> Drift {
-        if points.iter().all(|point| point.started_at.is_some()) {
-            points.sort_by_key(|point| (point.started_at, point.iteration));
-        } else {
-            points.sort_by_key(|point| point.iteration);
-        }
+        let is_timed = points.iter().all(|point| point.started_at.is_some());
+        points.sort_by_key(|point| (point.started_at.filter(|_| is_timed), point.iteration));
         let series: Vec<bool> = points.iter().map(|point| point.failed).collect();
         if series.is_empty() {
             return Drift::default();
@@ -201,10 +220,7 @@ mod tests {
                 {"first": 91, "last": 100, "failed": 5, "of": 10}
             ])
         );
-        assert_eq!(
-            drift.words(|p| format!("{p:.0e}")).unwrap(),
-            "0/90 in 1-90, then 5/10 in 91-100 (p = 9e-6)"
-        );
+        assert_eq!(drift.words().unwrap(), "0/90 in 1-90, then 5/10 in 91-100 (p = 9e-6)");
         assert_eq!(drift.changes, [Vec::<String>::new()]);
     }
 

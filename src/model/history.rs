@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::comparison::{ANY, Rate};
 use super::conditions::{self, Conditions};
 use super::side::iterations;
+use super::{Record, Spec, Verdict};
 use crate::stats::{self, Count};
 
 /// One sweep of a row, its iterations in order of start; errored ones only as a number.
@@ -26,6 +27,32 @@ pub struct Night {
 }
 
 impl Night {
+    /// A sweep as it is on disk, as one night of a row.
+    #[must_use]
+    pub fn from_records(name: &str, spec: Option<&Spec>, records: &[Record]) -> Night {
+        let start = |record: &Record| record.exit.as_ref().and_then(|exit| exit.started_at);
+        let mut ordered: Vec<&Record> = records.iter().collect();
+        let is_timed = ordered.iter().all(|record| start(record).is_some());
+        ordered.sort_by_key(|record| (start(record).filter(|_| is_timed), record.iteration));
+        let results = ordered.iter().filter_map(|record| match record.outcome.verdict {
+            Verdict::Passed => Some(None),
+            Verdict::Failed => Some(Some(record.outcome.categories.clone())),
+            Verdict::Errored => None,
+        });
+        let results: Vec<Option<Vec<String>>> = results.collect();
+        Night {
+            name: name.to_owned(),
+            started_at: ordered
+                .iter()
+                .filter_map(|record| start(record))
+                .min()
+                .or(spec.map(|spec| spec.created_at)),
+            errored: (records.len() - results.len()) as u64,
+            results,
+            conditions: Conditions::of(spec, records),
+        }
+    }
+
     fn series<'a>(&'a self, id: &'a str) -> impl Iterator<Item = bool> + 'a {
         self.results.iter().map(move |result| {
             result
