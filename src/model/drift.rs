@@ -108,6 +108,24 @@ impl Drift {
         ))
     }
 
+    /// Everything that speaks against one constant, independent rate, one sentence each; none where nothing does.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if let Some(words) = self.words() {
+            found.push(format!("not one constant, independent rate: {words}"));
+            for (row, changes) in self.regimes.iter().skip(1).zip(&self.changes) {
+                found.push(if changes.is_empty() {
+                    format!("nothing that is recorded changed at iteration {}", row.first)
+                } else {
+                    format!("what else changed at iteration {}: {}", row.first, changes.join("; "))
+                });
+            }
+        }
+        found.extend(self.notes.iter().cloned());
+        found
+    }
+
     /// Looks at a sweep's iterations, given in any order. Their order is that of their starts, and of their numbers
     /// where a start is missing.
     #[must_use]
@@ -221,7 +239,13 @@ mod tests {
             ])
         );
         assert_eq!(drift.words().unwrap(), "0/90 in 1-90, then 5/10 in 91-100 (p = 9e-6)");
-        assert_eq!(drift.changes, [Vec::<String>::new()]);
+        assert_eq!(
+            drift.sentences(),
+            [
+                "not one constant, independent rate: 0/90 in 1-90, then 5/10 in 91-100 (p = 9e-6)",
+                "nothing that is recorded changed at iteration 91"
+            ]
+        );
     }
 
     #[test]
