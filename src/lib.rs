@@ -8,3 +8,4 @@ pub mod message;
 pub mod model;
 pub mod render;
 pub mod stats;
+pub mod store;
