@@ -8,6 +8,11 @@ use crate::cli::settings::Settings;
 use crate::cli::{self, Command};
 use crate::exit_code::ExitCode;
 
+pub mod demo;
+pub mod gc;
+pub mod judged;
+pub mod signatures;
+pub mod sweep;
 pub mod words;
 
 /// Reads the command line and does what it says.
@@ -20,9 +25,10 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
     let settings = Settings::find(&here).map_err(cli::ParseError::from)?;
     let cli = cli::parse(argv, settings.as_ref())?;
     match cli.command {
-        None => anyhow::bail!("nothing here yet"),
-        Some(Command::Demo(_) | Command::Gc(_)) => anyhow::bail!("nothing here yet"),
-        Some(Command::Completions(args)) => words::completions(&args),
+        None => sweep::run(&cli.sweep, settings.as_ref()),
+        Some(Command::Demo(demo)) => demo::run(&demo),
+        Some(Command::Gc(gc)) => gc::run(&gc),
+        Some(Command::Completions(shell)) => words::completions(&shell),
         Some(Command::Man) => words::man(),
     }
 }
