@@ -4,8 +4,11 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub mod compare;
 pub mod demo;
+pub mod figures;
 pub mod gc;
+pub mod plan;
 pub mod settings;
 pub mod sweep;
 pub mod words;
@@ -37,6 +40,10 @@ pub struct Cli {
 pub enum Command {
     /// Run a small suite with every kind of failure, in a minute, and print what the tool makes of it.
     Demo(demo::Args),
+    /// Compare two sweeps: which failures became fewer or more, and what the numbers do not carry.
+    Compare(compare::Args),
+    /// Say what a sweep's counts carry, and how many clean runs would show a fix.
+    Plan(plan::Args),
     /// Remove what sweeps that were killed left behind: only containers of ours, only those nobody waits for.
     Gc(gc::Args),
     /// Print a completion script for a shell.

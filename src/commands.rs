@@ -8,10 +8,14 @@ use crate::cli::settings::Settings;
 use crate::cli::{self, Command};
 use crate::exit_code::ExitCode;
 
+pub mod compare;
 pub mod demo;
 pub mod gc;
 pub mod judged;
+pub mod output;
+pub mod plan;
 pub mod signatures;
+pub mod source;
 pub mod sweep;
 pub mod words;
 
@@ -29,6 +33,8 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Some(Command::Demo(demo)) => demo::run(&demo),
         Some(Command::Gc(gc)) => gc::run(&gc),
         Some(Command::Completions(shell)) => words::completions(&shell),
+        Some(Command::Compare(args)) => compare::run(&args),
+        Some(Command::Plan(args)) => plan::run(&args),
         Some(Command::Man) => words::man(),
     }
 }

@@ -3,11 +3,18 @@
 //! Nothing in here touches a file, a clock, a terminal or the network, and so nothing in here can fail
 //! for a reason outside its arguments.
 
+pub mod arms;
+pub mod comparison;
+pub mod conditions;
 pub mod event;
 pub mod exit;
+pub mod gate;
 pub mod mode;
 pub mod outcome;
+pub mod plan;
+pub mod side;
 pub mod spec;
+pub mod stop;
 pub mod tally;
 
 pub use event::{Event, EventKind};

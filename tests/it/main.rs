@@ -3,5 +3,7 @@
 mod cli;
 mod engine;
 mod messages;
+mod simulation;
+mod stats;
 mod sweep;
 mod tidy;

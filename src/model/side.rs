@@ -1,0 +1,115 @@
+//! One side of a comparison: counts by class, and the conditions they were made under.
+
+use std::collections::BTreeMap;
+
+use super::comparison::ANY;
+use super::conditions::Conditions;
+use crate::stats::Count;
+
+/// What a comparison needs to know about a sweep, or about counts somebody typed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Side {
+    /// The directory or the counts, as given.
+    pub name: String,
+    /// Failed iterations of those that passed or failed.
+    pub any: Count,
+    /// Failed iterations by category; one with two categories counts in both.
+    pub by_category: BTreeMap<String, u64>,
+    /// Iterations that say nothing about the tests.
+    pub errored: u64,
+    /// Iterations in flight while it was read.
+    pub running: u64,
+    /// Iterations of the range asked for that have no answer yet.
+    pub missing: u64,
+    /// What it ran under; `None` for counts.
+    pub conditions: Option<Conditions>,
+    /// The stretches with different rates in words, where there is more than one.
+    pub regimes: Option<String>,
+}
+
+impl Side {
+    /// A side of which nothing but counts is known.
+    #[must_use]
+    pub fn from_counts(name: &str, any: Count) -> Side {
+        Side {
+            name: name.to_owned(),
+            any,
+            ..Side::default()
+        }
+    }
+
+    /// The count of a class, with the same denominator for every class.
+    #[must_use]
+    pub fn class(&self, id: &str) -> Count {
+        if id == ANY {
+            return self.any;
+        }
+        let failed = self.by_category.get(id).copied().unwrap_or(0).min(self.any.of());
+        Count::new(failed, self.any.of()).unwrap_or(self.any)
+    }
+
+    /// What a reader must know about it before believing a comparison.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let mut note = |text: String| notes.push(format!("`{}`: {text}", self.name));
+        if self.errored > 0 {
+            note(format!("{} errored, outside the counts", iterations(self.errored)));
+        }
+        if self.running > 0 {
+            note(format!(
+                "still running, {} in flight: the figures are those of this moment, and looking again and again \
+                 makes a false verdict likelier than the level says",
+                iterations(self.running)
+            ));
+        } else if self.missing > 0 {
+            note(format!("not complete, {} missing", iterations(self.missing)));
+        }
+        if self.any.of() == 1 {
+            note("one iteration shows next to nothing".to_owned());
+        }
+        if let Some(regimes) = &self.regimes {
+            note(format!("not one constant, independent rate: {regimes}"));
+        }
+        notes
+    }
+}
+
+/// A number of iterations in words.
+#[must_use]
+pub fn iterations(n: u64) -> String {
+    if n == 1 {
+        "1 iteration".to_owned()
+    } else {
+        format!("{n} iterations")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errored_and_running_iterations_are_told_apart_from_results() {
+        let side = Side {
+            name: "logs/n4".to_owned(),
+            any: Count::new(1, 1).unwrap(),
+            errored: 1,
+            running: 2,
+            ..Side::default()
+        };
+        let notes = side.notes().join("\n");
+        for words in ["1 iteration errored", "2 iterations in flight", "one iteration shows"] {
+            assert!(notes.contains(words), "{notes}");
+        }
+    }
+
+    #[test]
+    fn every_class_has_the_same_denominator() {
+        let mut side = Side::from_counts("x", Count::new(3, 50).unwrap());
+        side.by_category.insert("A1".to_owned(), 2);
+        assert_eq!(side.class("A1").to_string(), "2/50");
+        assert_eq!(side.class("A4").to_string(), "0/50");
+        assert_eq!(side.class("any").to_string(), "3/50");
+    }
+}
