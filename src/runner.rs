@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::iteration::{self, Answer, Cancel, Context, Live, Progress, Record};
-use crate::model::{Event, EventKind, Tally};
+use crate::model::stop::{StopReason, StopRules, StopState};
+use crate::model::{Event, EventKind, Outcome, Tally};
 use crate::reporter::{Reporter, Running};
 use crate::store::StoreError;
 
@@ -30,23 +31,14 @@ pub struct Plan {
     pub range: (u32, u32),
     /// Iterations to run, in order.
     pub iterations: Vec<u32>,
-    /// Counts of those recorded before.
-    pub tally: Tally,
+    /// Outcomes of those of the range that were recorded before.
+    pub recorded: Vec<Outcome>,
     /// Iterations in flight.
     pub jobs: u32,
     /// When to stop early.
     pub stop: StopRules,
     /// How long running iterations may go on after the first signal.
     pub cancel_grace: Duration,
-}
-
-/// When to stop early; running iterations still end in their own time.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StopRules {
-    /// After this many failed iterations of the range.
-    pub max_failures: Option<u32>,
-    /// After this time.
-    pub after: Option<Duration>,
 }
 
 /// How a process's part of the sweep ended.
@@ -61,12 +53,12 @@ pub struct End {
 }
 
 /// Why a process stopped running iterations.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Reason {
     /// Nothing was left to run.
     Complete,
-    /// A stop rule, in words.
-    Stopped(String),
+    /// A stop rule.
+    Stopped(StopReason),
     /// A signal.
     Interrupted,
     /// The world broke the same way again and again.
@@ -79,7 +71,7 @@ impl Reason {
     pub fn text(&self) -> String {
         match self {
             Reason::Complete => "complete".to_owned(),
-            Reason::Stopped(rule) => rule.clone(),
+            Reason::Stopped(rule) => rule.to_string(),
             Reason::Interrupted => "interrupted".to_owned(),
             Reason::Broken(cause) => format!("broken: {cause}"),
         }
@@ -163,7 +155,7 @@ struct State {
     reporters: Vec<Box<dyn Reporter>>,
     range: (u32, u32),
     jobs: u32,
-    stop_rules: StopRules,
+    stop_rules: StopState,
     cancel_grace: Duration,
     queue: VecDeque<u32>,
     /// Claimed by other processes; looked at once more when the queue is empty, in case one of them died.
@@ -210,14 +202,19 @@ struct Flight {
 
 impl State {
     fn new(context: Arc<Context>, plan: Plan, reporters: Vec<Box<dyn Reporter>>) -> State {
-        let mut tally = plan.tally;
+        let mut tally = Tally::default();
+        let mut stop_rules = StopState::new(plan.stop);
+        for outcome in &plan.recorded {
+            tally.add(outcome);
+            stop_rules.observe(outcome);
+        }
         tally.pending = u32::try_from(plan.iterations.len()).unwrap_or(u32::MAX);
         State {
             context,
             reporters,
             range: plan.range,
             jobs: plan.jobs,
-            stop_rules: plan.stop,
+            stop_rules,
             cancel_grace: plan.cancel_grace,
             queue: plan.iterations.into(),
             elsewhere: BTreeSet::new(),
@@ -320,6 +317,7 @@ impl State {
             Answer::RecordedBefore => {
                 if let Some(outcome) = self.context.sweep.outcome(iteration)? {
                     self.tally.add(&outcome);
+                    self.stop_rules.observe(&outcome);
                 }
             }
             Answer::Elsewhere => {
@@ -334,6 +332,7 @@ impl State {
     fn recorded(&mut self, iteration: u32, record: Record) {
         let Record { exit, outcome, dir, lost } = record;
         self.tally.add(&outcome);
+        self.stop_rules.observe(&outcome);
         if lost.is_none() {
             self.losses = Losses::default();
             self.durations.extend(exit.duration_s);
@@ -352,19 +351,13 @@ impl State {
     }
 
     fn check_stop_rules(&mut self) {
-        if let Some(most) = self.stop_rules.max_failures
-            && self.tally.failed >= most
-        {
-            self.stop(Reason::Stopped(format!("--max-failures {most}")));
+        if let Some(reason) = self.stop_rules.elapsed(self.began.elapsed()).cloned() {
+            self.stop(Reason::Stopped(reason));
         }
     }
 
     fn tick(&mut self) {
-        if let Some(after) = self.stop_rules.after
-            && self.began.elapsed() >= after
-        {
-            self.stop(Reason::Stopped(format!("--for {}", humantime::format_duration(after))));
-        }
+        self.check_stop_rules();
         self.announce_slow();
         let running: Vec<Running> = self
             .running

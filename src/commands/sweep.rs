@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::Utc;
@@ -12,17 +11,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::{judged, signatures};
-use crate::backend::{self, Backend};
+use crate::backend;
 use crate::cli::settings::Settings;
 use crate::cli::sweep::{Args, KeepLogs};
 use crate::cli::words::Retry;
 use crate::exit_code::ExitCode;
 use crate::iteration::Context;
-use crate::judge::SignatureSet;
+use crate::judge::{SignatureSet, UNKNOWN};
 use crate::message::{hinted, usage};
-use crate::model::{BackendKind, Deadlines, Outcome, Spec, Tally, Verdict, spec::Container};
+use crate::model::stop::StopRules;
+use crate::model::{BackendKind, Deadlines, Outcome, Spec, Verdict, spec::Container};
 use crate::pytest;
-use crate::runner::{self, End, Plan, Reason, StopRules};
+use crate::runner::{self, End, Plan, Reason};
 use crate::store::{Keep, Sweep};
 use crate::{cli, reporter};
 
@@ -120,13 +120,13 @@ async fn sweep(args: &Args, settings: Option<&Settings>, mut spec: Spec, signatu
     {
         before(command).await?;
     }
-    let tally = tally(sweep.dir(), args, &signatures)?;
+    let outcomes = in_range(sweep.dir(), args, &signatures)?.into_iter().map(|(_, outcome)| outcome).collect();
     let plan = Plan {
         range: (args.start, args.end),
         iterations: missing,
-        tally,
+        recorded: outcomes,
         jobs: spec.jobs,
-        stop: StopRules { max_failures: args.max_failures, after: args.r#for },
+        stop: stop_rules(args, &signatures)?,
         cancel_grace: args.cancel_grace,
     };
     let context = Arc::new(Context {
@@ -190,12 +190,22 @@ fn in_range(dir: &Path, args: &Args, signatures: &SignatureSet) -> anyhow::Resul
     Ok(records.into_iter().filter(|record| asked.contains(&record.iteration)).map(|record| (record.iteration, record.outcome)).collect())
 }
 
-fn tally(dir: &Path, args: &Args, signatures: &SignatureSet) -> anyhow::Result<Tally> {
-    let mut tally = Tally::default();
-    for (_, outcome) in in_range(dir, args, signatures)? {
-        tally.add(&outcome);
+/// When to stop early. A category that no signature has would be waited for in vain.
+fn stop_rules(args: &Args, signatures: &SignatureSet) -> anyhow::Result<StopRules> {
+    let rules = StopRules {
+        until: args.until.clone(),
+        max_failures: args.max_failures.map(u64::from),
+        time: args.r#for,
+        prove_below: args.prove_below,
+    };
+    let known: Vec<&str> = signatures.iter().map(|signature| signature.id.as_str()).chain([UNKNOWN]).collect();
+    if let Some(unknown) = rules.categories().find(|id| !known.contains(id)) {
+        return Err(usage(
+            format!("no signature has the id `{unknown}` of --until"),
+            Some(&format!("one of {}, or an outcome such as `hung`", known.join(", "))),
+        ));
     }
-    Ok(tally)
+    Ok(rules)
 }
 
 /// Runs the command of `before`, its output on stderr.
@@ -234,7 +244,7 @@ fn finish(args: &Args, context: &Context, end: End) -> anyhow::Result<ExitCode> 
         )),
         Reason::Complete | Reason::Stopped(_) => {
             if let Reason::Stopped(rule) = &end.reason {
-                anstream::eprintln!("note: stopped by {rule}");
+                anstream::eprintln!("note: stopped by the rule `{rule}`");
             }
             if verdicts().any(|verdict| verdict == Verdict::Failed) {
                 Ok(ExitCode::Reproduced)

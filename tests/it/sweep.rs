@@ -11,9 +11,10 @@ use futures_util::future::BoxFuture;
 use reproduce_flaky::backend::{Attempt, Backend, BackendError, Ended, Probe, Session, Signal};
 use reproduce_flaky::iteration::Context;
 use reproduce_flaky::judge::SignatureSet;
-use reproduce_flaky::model::{BackendKind, Deadlines, Event, EventKind, Mode, Spec, Tally};
+use reproduce_flaky::model::stop::{StopReason, StopRules};
+use reproduce_flaky::model::{BackendKind, Deadlines, Event, EventKind, Mode, Spec};
 use reproduce_flaky::reporter::Reporter;
-use reproduce_flaky::runner::{self, End, Plan, Reason, StopRules};
+use reproduce_flaky::runner::{self, End, Plan, Reason};
 use reproduce_flaky::store::{self, Sweep};
 use tempfile::TempDir;
 use tokio::sync::{Notify, mpsc};
@@ -230,9 +231,9 @@ impl SweepTest {
         let plan = Plan {
             range: (1, self.last),
             iterations: (1..=self.last).filter(|iteration| !recorded.contains(iteration)).collect(),
-            tally: Tally::default(),
+            recorded: Vec::new(),
             jobs: self.jobs,
-            stop: self.stop,
+            stop: self.stop.clone(),
             cancel_grace: Duration::from_secs(60),
         };
         let context = Arc::new(Context {
@@ -409,7 +410,7 @@ fn the_sweep_stops_after_enough_failures() {
     let mut test = SweepTest::new(9).act(2, &[Act::Fail]).act(4, &[Act::Fail]);
     test.stop.max_failures = Some(2);
     let (end, _) = test.run();
-    assert_eq!(end.reason, Reason::Stopped("--max-failures 2".to_owned()));
+    assert_eq!(end.reason, Reason::Stopped(StopReason::MaxFailures(2)));
     assert_eq!(test.recorded(), [1, 2, 3, 4]);
 }
 
