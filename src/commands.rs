@@ -17,6 +17,8 @@ pub mod plan;
 pub mod signatures;
 pub mod source;
 pub mod sweep;
+pub mod classify;
+pub mod found;
 pub mod words;
 
 /// Reads the command line and does what it says.
@@ -35,6 +37,8 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Some(Command::Completions(shell)) => words::completions(&shell),
         Some(Command::Compare(args)) => compare::run(&args),
         Some(Command::Plan(args)) => plan::run(&args),
+        Some(Command::Classify(args)) => classify::run(&args),
+        Some(Command::Signatures(args)) => signatures::run(&args),
         Some(Command::Man) => words::man(),
     }
 }

@@ -147,7 +147,7 @@ pub async fn run(
         Claimed::Elsewhere => return Ok(Answer::Elsewhere),
     };
     for number in 1.. {
-        let mut dir = context.sweep.new_attempt(&claim, number)?;
+        let mut dir = context.sweep.new_attempt(&claim)?;
         let live = Arc::new(Live::new());
         let _ = progress.send(Progress::Started { iteration, attempt: number, live: Arc::clone(&live) });
         let executed = execute(&context, iteration, &mut dir, &live, &mut cancel).await;

@@ -156,7 +156,7 @@ fn differing(dir: &Path) -> anyhow::Result<Vec<String>> {
         let records = judged::sweep(&dir.join("logs").join(scene.directory), &signatures)?.records;
         for (iteration, outcome, categories) in scene.promises {
             let seen: Option<&Outcome> =
-                records.iter().find(|record| record.iteration == *iteration).map(|record| &record.outcome);
+                records.iter().find(|record| record.iteration == *iteration).and_then(|record| record.outcome.as_ref());
             if seen.is_some_and(|seen| seen.outcome == *outcome && seen.categories == *categories) {
                 continue;
             }
