@@ -186,3 +186,14 @@ impl BackendError {
         }
     }
 }
+
+/// stub
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct Leftover { pub name: String, pub sweep: String }
+#[allow(missing_docs,clippy::unused_async)] pub async fn leftovers() -> Result<Vec<Leftover>, BackendError> { todo!() }
+#[allow(missing_docs,clippy::unused_async)] pub async fn remove_leftover(_: &Leftover) -> Result<(), BackendError> { todo!() }
+#[allow(missing_docs,clippy::unused_async)] pub async fn ping_engine() -> Result<(), BackendError> { todo!() }
+#[allow(missing_docs,clippy::unused_async)] pub async fn open(_: &crate::model::Spec) -> Result<std::sync::Arc<dyn Backend>, BackendError> { todo!() }
+#[allow(missing_docs)] pub fn node() -> String { todo!() }
+#[allow(missing_docs)] pub fn equivalent_docker_run(_: &crate::model::Spec, _: &[String], _:u32, _: &std::path::Path) -> Vec<String> { todo!() }

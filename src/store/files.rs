@@ -6,8 +6,10 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::layout::{AUTOPSY, LOG, OLD_LOG, TRAIL};
-use super::{StoreError, durable};
+use super::layout::{AUTOPSY, EXIT, EXIT_CODE, LOG, OLD_LOG, TRAIL, iteration_of};
+use super::{StoreError, durable, scan};
+use crate::judge::RunFiles;
+use crate::model::Exit;
 
 /// How deep below a run tests are expected to write.
 const DEEPEST: usize = 6;
@@ -25,22 +27,63 @@ pub struct RunDir {
     test_logs: OnceLock<BTreeMap<String, PathBuf>>,
 }
 
-/// Opens a run's directory or a lone log for judging.
+/// Opens a run's directory or a lone log for judging. A log called as in sweeps, with facts beside it, stands for its
+/// directory.
 ///
 /// # Errors
 /// There is no such file or directory, or no rights to look.
 pub fn run_files(path: &Path) -> Result<RunDir, StoreError> {
     let found = fs::metadata(path).map_err(|cause| StoreError::io("read", path, cause))?;
+    let dir = if found.is_dir() { Some(path) } else { dir_of_log(path) };
     Ok(RunDir {
-        path: path.to_owned(),
-        is_lone: !found.is_dir(),
+        path: dir.unwrap_or(path).to_owned(),
+        is_lone: dir.is_none(),
         test_logs: OnceLock::new(),
     })
 }
 
+/// The run that a log belongs to.
+fn dir_of_log(path: &Path) -> Option<&Path> {
+    let name = path.file_name()?;
+    let dir = path.parent()?;
+    let has_facts = || [EXIT, EXIT_CODE, TRAIL].iter().any(|fact| dir.join(fact).is_file());
+    ([LOG, OLD_LOG].iter().any(|log| name == *log) && has_facts()).then_some(dir)
+}
+
 impl RunDir {
-    /// Name relative to the run's directory and reader of what the session printed; `None` where there is none.
-    pub fn console(&self) -> io::Result<Option<(String, Box<dyn BufRead + '_>)>> {
+    /// The run's directory; `None` for a lone log.
+    #[must_use]
+    pub fn dir(&self) -> Option<&Path> {
+        (!self.is_lone).then_some(self.path.as_path())
+    }
+
+    /// The iteration that the directory is named after.
+    #[must_use]
+    pub fn iteration(&self) -> Option<u32> {
+        iteration_of(self.dir()?.file_name()?.to_str()?)
+    }
+
+    /// How the run ended, as far as a file says, and what of that could not be read.
+    #[must_use]
+    pub fn exit(&self) -> (Option<Exit>, Vec<String>) {
+        let mut problems = Vec::new();
+        let exit = self.dir().and_then(|dir| scan::read_exit(dir, &mut problems));
+        (exit, problems)
+    }
+
+    fn found_logs(&self) -> &BTreeMap<String, PathBuf> {
+        self.test_logs.get_or_init(|| {
+            let mut found = BTreeMap::new();
+            if !self.is_lone {
+                collect_logs(&self.path, "", 0, &mut found);
+            }
+            found
+        })
+    }
+}
+
+impl RunFiles for RunDir {
+    fn console(&self) -> io::Result<Option<(String, Box<dyn BufRead + '_>)>> {
         if self.is_lone {
             // Named by the user, so a link or a pipe is meant.
             let name = self.path.file_name().unwrap_or(self.path.as_os_str());
@@ -59,35 +102,23 @@ impl RunDir {
         Ok(None)
     }
 
-    /// The trail; `None` where none was written.
-    pub fn trail(&self) -> io::Result<Option<Box<dyn BufRead + '_>>> {
+    fn trail(&self) -> io::Result<Option<Box<dyn BufRead + '_>>> {
         if self.is_lone {
             return Ok(None);
         }
         Ok(durable::open_regular(&self.path.join(TRAIL)).ok().map(reader))
     }
 
-    /// Relative paths of the logs that tests wrote, sorted, without opening them.
-    pub fn test_logs(&self) -> io::Result<Vec<String>> {
+    fn test_logs(&self) -> io::Result<Vec<String>> {
         Ok(self.found_logs().keys().cloned().collect())
     }
 
-    /// Opens one of [`RunDir::test_logs`]. One that cannot be read says nothing.
-    pub fn open(&self, path: &str) -> io::Result<Box<dyn BufRead + '_>> {
+    // One that cannot be read says nothing.
+    fn open(&self, path: &str) -> io::Result<Box<dyn BufRead + '_>> {
         let file = self.found_logs().get(path).map(|path| durable::open_regular(path));
         Ok(match file {
             Some(Ok(file)) => reader(file),
             Some(Err(_)) | None => Box::new(io::empty()),
-        })
-    }
-
-    fn found_logs(&self) -> &BTreeMap<String, PathBuf> {
-        self.test_logs.get_or_init(|| {
-            let mut found = BTreeMap::new();
-            if !self.is_lone {
-                collect_logs(&self.path, "", 0, &mut found);
-            }
-            found
         })
     }
 }

@@ -142,7 +142,12 @@ pub(super) fn read_exit(dir: &Path, problems: &mut Vec<String>) -> Option<Exit> 
     match durable::read(&dir.join(EXIT)) {
         Ok(Some(bytes)) => match serde_json::from_slice(&bytes) {
             Ok(exit) => return Some(exit),
-            Err(error) => problems.push(format!("{EXIT} is corrupted: {error}")),
+            Err(error) => {
+                problems.push(format!("{EXIT} is corrupted: {error}"));
+                if let Some(exit) = readable_facts(&bytes) {
+                    return Some(exit);
+                }
+            }
         },
         Ok(None) => {}
         Err(error) => problems.push(format!("failed to read {EXIT}: {}", words(&error))),
@@ -166,6 +171,19 @@ pub(super) fn read_exit(dir: &Path, problems: &mut Vec<String>) -> Option<Exit> 
     })
 }
 
+/// The facts in a document of which some have another form than ours.
+fn readable_facts(bytes: &[u8]) -> Option<Exit> {
+    let serde_json::Value::Object(fields) = serde_json::from_slice(bytes).ok()? else {
+        return None;
+    };
+    let is_readable = |(name, value): &(String, serde_json::Value)| {
+        let alone = serde_json::Map::from_iter([(name.clone(), value.clone())]);
+        serde_json::from_value::<Exit>(alone.into()).is_ok()
+    };
+    let readable: serde_json::Map<String, serde_json::Value> = fields.into_iter().filter(is_readable).collect();
+    serde_json::from_value(readable.into()).ok()
+}
+
 /// Reads the specification of a sweep; errors name the directory as the user would.
 pub(super) fn read_spec(dir: &Path, shown: &Path) -> Result<Option<Spec>, StoreError> {
     let path = shown.join(SPEC);
@@ -185,5 +203,51 @@ pub(super) fn read_spec(dir: &Path, shown: &Path) -> Result<Option<Spec>, StoreE
                 path,
                 cause: error.to_string(),
             }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::EndedBy;
+
+    /// Facts and problems of a run with these files.
+    fn facts(files: &[(&str, &str)]) -> (Option<Exit>, Vec<String>) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        let mut problems = Vec::new();
+        (read_exit(dir.path(), &mut problems), problems)
+    }
+
+    #[test]
+    fn any_subset_of_the_facts_is_read() {
+        let (exit, problems) = facts(&[(EXIT, r#"{"code":137,"ended_by":"silence"}"#)]);
+        let exit = exit.unwrap();
+        assert_eq!(
+            (exit.code, exit.ended_by, problems.len()),
+            (Some(137), EndedBy::Silence, 0)
+        );
+        let (exit, problems) = facts(&[(EXIT_CODE, "134\n")]);
+        let exit = exit.unwrap();
+        assert_eq!((exit.code, exit.signal, problems.len()), (Some(134), Some(6), 0));
+        assert_eq!(facts(&[]), (None, Vec::new()));
+    }
+
+    #[test]
+    fn facts_of_another_form_do_not_cost_the_others_and_are_told() {
+        let (exit, problems) = facts(&[(EXIT, r#"{"code":134,"ended_by":"nobody","oom_killed":null}"#)]);
+        let exit = exit.unwrap();
+        assert_eq!(
+            (exit.code, exit.ended_by, exit.oom_killed),
+            (Some(134), EndedBy::Itself, false)
+        );
+        assert!(problems[0].contains("exit.json is corrupted"), "{problems:?}");
+        let (exit, problems) = facts(&[(EXIT, "{\"code\":1"), (EXIT_CODE, "1")]);
+        assert_eq!((exit.unwrap().code, problems.len()), (Some(1), 1));
+        let (exit, problems) = facts(&[(EXIT_CODE, "-2147483648")]);
+        assert_eq!((exit.unwrap().signal, problems.len()), (None, 0));
+        assert_eq!(facts(&[(EXIT_CODE, "one")]).1, [".exit_code is not a number"]);
     }
 }

@@ -72,15 +72,14 @@ impl Sweep {
 
     /// Compares the specification with the one on disk, and writes it where there is none.
     fn admit(&self, spec: &Spec) -> Result<(), StoreError> {
-        let known = match scan::read_spec(&self.dir, &self.shown)? {
+        let known = scan::read_spec(&self.dir, &self.shown)?;
+        if known.is_none() && durable::create(&self.dir, SPEC, &json(spec))? {
+            return durable::sync_dir(&self.dir);
+        }
+        let known = match known {
             Some(known) => known,
-            None => {
-                if durable::create(&self.dir, SPEC, &json(spec))? {
-                    return durable::sync_dir(&self.dir);
-                }
-                // Without locks another process may have been first.
-                scan::read_spec(&self.dir, &self.shown)?.unwrap_or_else(|| spec.clone())
-            }
+            // Without locks another process may have been first.
+            None => scan::read_spec(&self.dir, &self.shown)?.unwrap_or_else(|| spec.clone()),
         };
         let differences = spec.differences(&known);
         if !differences.is_empty() {
@@ -160,11 +159,11 @@ impl Sweep {
     }
 
     /// Makes the directory of an attempt, with its log open.
-    pub fn new_attempt(&self, claim: &Claim, attempt: u32) -> Result<AttemptDir, StoreError> {
+    pub fn new_attempt(&self, claim: &Claim) -> Result<AttemptDir, StoreError> {
         let attempts = self.dir.join(ATTEMPTS);
         let pid = std::process::id();
-        // The number of a process that died long ago comes back one day; its directory is still there.
-        for number in attempt.. {
+        // Attempts before this one are still there, ours and those of a process that had our number.
+        for number in 1.. {
             let name = format!("{}.{}-{pid}-{number}", run_name(claim.iteration), self.host);
             match AttemptDir::create(&attempts, name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
