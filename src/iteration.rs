@@ -382,13 +382,16 @@ enum Waited {
 /// Gives an engine that went away, as one does that is restarted, time to come back.
 async fn wait_for_engine(backend: &dyn Backend, cancel: &mut watch::Receiver<Cancel>) -> Waited {
     let until = Instant::now() + ENGINE_PATIENCE;
-    while backend.ping().await.is_err() && Instant::now() < until {
+    loop {
+        // Even where the engine answers at once, what broke the attempt may need a moment to pass.
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
             () = cancelled(cancel) => return Waited::Cancelled,
         }
+        if backend.ping().await.is_ok() || Instant::now() >= until {
+            return Waited::Enough;
+        }
     }
-    Waited::Enough
 }
 
 #[cfg(test)]

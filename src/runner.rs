@@ -182,7 +182,7 @@ impl Losses {
     /// Counts an attempt that began at `since`. Those that were in flight together count once: a daemon that is
     /// restarted takes them all at once, and that is one misfortune.
     fn add(&mut self, reason: &str, since: Option<Instant>) {
-        let is_same_misfortune = since.zip(self.last).is_some_and(|(since, last)| since < last);
+        let is_same_misfortune = since.zip(self.last).is_some_and(|(since, last)| since <= last);
         if self.reason != reason {
             self.in_a_row = 0;
             reason.clone_into(&mut self.reason);
