@@ -2,31 +2,39 @@
 
 use anyhow::Context as _;
 
-use crate::backend::{self, Leftover};
+use crate::backend::Fate;
+use crate::backend::docker::{self, Leftover, LeftoverKind};
 use crate::cli::gc::Args;
 use crate::exit_code::ExitCode;
 use crate::model::{BackendKind, Spec};
 
-/// Removes containers of ours whose creator is gone.
+/// Removes what is ours and what nobody waits for any more.
 ///
 /// # Errors
 /// No engine answers, or it refuses.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("failed to start the scheduler")?;
-    let leftovers = runtime.block_on(backend::leftovers())?;
-    for leftover in &leftovers {
-        if !args.dry_run {
-            runtime.block_on(backend::remove_leftover(leftover))?;
-        }
-        anstream::println!("{}", described(leftover));
-    }
+    let all = runtime.block_on(docker::leftovers())?;
+    let removed: Vec<Leftover> = if args.dry_run {
+        all.iter().filter(|leftover| leftover.fate == Fate::Gone).cloned().collect()
+    } else {
+        runtime.block_on(docker::reap())?
+    };
     let verb = if args.dry_run { "would be removed" } else { "removed" };
-    anstream::println!("{} containers {verb}", leftovers.len());
+    for leftover in &removed {
+        anstream::println!("{verb}: {}", described(leftover));
+    }
+    let kept = all.len() - removed.len().min(all.len());
+    anstream::println!("{} {verb}, {kept} in use or of other hosts left alone", removed.len());
     Ok(ExitCode::Passed)
 }
 
 fn described(leftover: &Leftover) -> String {
-    format!("{}  of {}", leftover.name, leftover.sweep)
+    let kind = match leftover.kind {
+        LeftoverKind::Container => "container",
+        LeftoverKind::Volume => "volume",
+    };
+    format!("{kind} {} of {}", leftover.name, leftover.sweep)
 }
 
 /// Removes leftovers before a sweep; what cannot be removed is worth a line, not worth stopping for.
@@ -34,17 +42,12 @@ pub(super) async fn sweep_leftovers(spec: &Spec) {
     if spec.backend != BackendKind::Docker {
         return;
     }
-    let leftovers = match backend::leftovers().await {
-        Ok(leftovers) => leftovers,
-        Err(error) => {
-            anstream::eprintln!("warning: leftovers of earlier sweeps were not looked for: {error}");
-            return;
+    match docker::reap().await {
+        Ok(removed) => {
+            for leftover in removed {
+                anstream::eprintln!("note: removed what a dead sweep left: {}", described(&leftover));
+            }
         }
-    };
-    for leftover in leftovers {
-        match backend::remove_leftover(&leftover).await {
-            Ok(()) => anstream::eprintln!("note: removed a container whose sweep is gone: {}", described(&leftover)),
-            Err(error) => anstream::eprintln!("warning: failed to remove `{}`: {error}", leftover.name),
-        }
+        Err(error) => anstream::eprintln!("warning: leftovers of dead sweeps were not removed: {error}"),
     }
 }

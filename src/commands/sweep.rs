@@ -98,7 +98,11 @@ fn spec(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spec> {
 
 async fn sweep(args: &Args, settings: Option<&Settings>, mut spec: Spec, signatures: SignatureSet) -> anyhow::Result<ExitCode> {
     let signals = signals()?;
-    let backend = backend::open(&spec).await?;
+    let plugin = spec.trail.then(|| backend::Plugin {
+        module: pytest::trail::PLUGIN_MODULE.to_owned(),
+        source: pytest::trail::PLUGIN_SOURCE.to_owned(),
+    });
+    let backend = backend::open(&spec, plugin.as_ref(), &|news| anstream::eprintln!("{news}")).await?;
     super::gc::sweep_leftovers(&spec).await;
     let probe = backend.probe().await?;
     spec.image_id = Some(probe.image_id);
@@ -131,7 +135,7 @@ async fn sweep(args: &Args, settings: Option<&Settings>, mut spec: Spec, signatu
     };
     let context = Arc::new(Context {
         argv: pytest::argv::argv(spec.mode, spec.trail, &spec.pytest_args),
-        node: backend::node(),
+        node: backend::host_name(),
         sweep,
         spec,
         backend: Arc::clone(&backend),
