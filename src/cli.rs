@@ -5,11 +5,13 @@ use std::ffi::OsString;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub mod compare;
+pub mod classify;
 pub mod demo;
 pub mod figures;
 pub mod gc;
 pub mod plan;
 pub mod settings;
+pub mod signatures;
 pub mod sweep;
 pub mod words;
 
@@ -46,6 +48,10 @@ pub enum Command {
     Plan(plan::Args),
     /// Remove what sweeps that were killed left behind: only containers of ours, only those nobody waits for.
     Gc(gc::Args),
+    /// Judge logs: what happened, and which known cause it has, from the log's own evidence.
+    Classify(classify::Args),
+    /// Check, list or begin the rules that name causes.
+    Signatures(signatures::Args),
     /// Print a completion script for a shell.
     Completions(words::Completions),
     /// Print the manual page.

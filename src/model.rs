@@ -25,6 +25,7 @@ pub mod test_rate;
 pub use event::{Event, EventKind};
 pub use exit::{EndedBy, Exit};
 pub use mode::Mode;
+pub use outcome::{Counts, Crash, CrashKind, Evidence, Outcome, OutcomeKind, Verdict};
 pub use outcome::{Counts, Evidence, Outcome, OutcomeKind, Verdict};
 pub use record::Record;
 pub use spec::{BackendKind, Deadlines, EnvVar, Spec, Workspace};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, ValueEnum};
 
 use super::words::{Range, Retry, duration, env_var, memory, tag};
-use crate::model::{BackendKind, EnvVar, Mode, Workspace, spec::Recipe};
+use crate::model::{BackendKind, EnvVar, Mode, Workspace, spec::Recipe, stop::Until};
 
 /// Everything that can be said about a sweep.
 #[derive(Clone, Debug, ClapArgs)]
@@ -64,6 +64,12 @@ pub struct Args {
     /// Stop after this many failed iterations.
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..), help_heading = "How")]
     pub max_failures: Option<u32>,
+    /// Stop after one, or K, iterations of a category (`A4`) or an outcome (`hung`), repeatable.
+    #[arg(long, value_name = "CLASS[=K]", help_heading = "How")]
+    pub until: Vec<Until>,
+    /// Stop when the failure rate is shown to be below this, such as `3%`; looking after each iteration is accounted for.
+    #[arg(long, value_name = "RATE", value_parser = super::figures::rate, help_heading = "How")]
+    pub prove_below: Option<f64>,
     /// Start nothing new after this time.
     #[arg(long, value_name = "D", value_parser = duration, help_heading = "How")]
     pub r#for: Option<Duration>,

@@ -1,4 +1,9 @@
-//! The integration tests, one binary.
+//! One test binary: each module tests one part of the tool from outside.
 
+mod cli;
+mod engine;
+mod messages;
 mod simulation;
 mod stats;
+mod sweep;
+mod tidy;

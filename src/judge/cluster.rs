@@ -1,0 +1,1 @@
+//! Groups of unknown failures.

@@ -1,0 +1,371 @@
+//! Lines that are not pytest's own and yet say how a session ended: shells, allocators, runtimes, engines, schedulers.
+//!
+//! One search for literals decides whether a line is looked at closer, so that a log of gigabytes costs little.
+
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+use regex::Regex;
+
+use super::session::MarkKind;
+
+/// What a literal makes us look for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clue {
+    Fatal,
+    Watchdog,
+    Worker,
+    Shell,
+    Native,
+    Outside,
+    Code,
+    Engine,
+    Usage,
+}
+
+/// Literals, in any order; the confirming look decides.
+const CLUES: &[(&str, Clue)] = &[
+    ("Fatal Python error: ", Clue::Fatal),
+    ("Windows fatal exception: ", Clue::Fatal),
+    ("Timeout (", Clue::Watchdog),
+    ("node down: ", Clue::Worker),
+    ("eplacing crashed worker", Clue::Worker),
+    ("crashed worker", Clue::Worker),
+    ("worker restarting disabled", Clue::Worker),
+    ("Aborted", Clue::Shell),
+    ("Segmentation fault", Clue::Shell),
+    ("segmentation fault", Clue::Shell),
+    ("Bus error", Clue::Shell),
+    ("bus error", Clue::Shell),
+    ("Illegal instruction", Clue::Shell),
+    ("Floating point exception", Clue::Shell),
+    ("Trace/breakpoint trap", Clue::Shell),
+    ("Killed", Clue::Shell),
+    ("killed", Clue::Shell),
+    ("Terminated", Clue::Shell),
+    ("terminated", Clue::Shell),
+    ("abort  ", Clue::Shell),
+    ("core dumped", Clue::Shell),
+    ("terminate called ", Clue::Native),
+    ("libc++abi: terminating", Clue::Native),
+    ("free(): ", Clue::Native),
+    ("malloc(): ", Clue::Native),
+    ("malloc_consolidate(): ", Clue::Native),
+    ("realloc(): ", Clue::Native),
+    ("munmap_chunk(): ", Clue::Native),
+    ("double free or corruption", Clue::Native),
+    ("corrupted size vs. prev_size", Clue::Native),
+    ("corrupted double-linked list", Clue::Native),
+    ("stack smashing detected", Clue::Native),
+    ("has overflowed its stack", Clue::Native),
+    ("fatal runtime error: ", Clue::Native),
+    ("non-unwinding panic", Clue::Native),
+    ("panic in a destructor during cleanup", Clue::Native),
+    ("memory allocation of ", Clue::Native),
+    ("AddressSanitizer:", Clue::Native),
+    ("oom_kill event", Clue::Native),
+    ("oom-kill", Clue::Native),
+    ("OOMKilled", Clue::Native),
+    ("Out of memory", Clue::Native),
+    ("Out Of Memory", Clue::Native),
+    ("uncaught target signal", Clue::Native),
+    ("sending signal ", Clue::Outside),
+    ("The operation was canceled", Clue::Outside),
+    ("maximum execution time", Clue::Outside),
+    ("has timed out after", Clue::Outside),
+    ("execution took longer than", Clue::Outside),
+    ("nested steps due to timeout", Clue::Outside),
+    ("Timeout has been exceeded", Clue::Outside),
+    ("Too long with no output", Clue::Outside),
+    ("No output has been received", Clue::Outside),
+    ("maximum time limit for jobs", Clue::Outside),
+    ("ran longer than the maximum time", Clue::Outside),
+    ("cancellation signal", Clue::Outside),
+    ("CANCELLED AT", Clue::Outside),
+    ("DUE TO TIME LIMIT", Clue::Outside),
+    ("Job cancelled", Clue::Outside),
+    ("Job was cancelled", Clue::Outside),
+    ("timed out after", Clue::Outside),
+    ("exit code", Clue::Code),
+    ("Exit code", Clue::Code),
+    ("EXIT CODE", Clue::Code),
+    ("exit_code", Clue::Code),
+    ("exit status", Clue::Code),
+    ("exited with", Clue::Code),
+    ("] Error ", Clue::Code),
+    ("(exit ", Clue::Code),
+    ("exit=", Clue::Code),
+    ("rc=", Clue::Code),
+    ("docker: ", Clue::Engine),
+    ("rror response from daemon", Clue::Engine),
+    ("onnect to the Docker daemon", Clue::Engine),
+    ("connecting to the Docker daemon", Clue::Engine),
+    ("Docker daemon", Clue::Engine),
+    ("error during connect", Clue::Engine),
+    ("waiting for container", Clue::Engine),
+    ("OCI runtime", Clue::Engine),
+    ("exec user process", Clue::Engine),
+    ("xec format error", Clue::Engine),
+    ("executable file not found", Clue::Engine),
+    ("command not found", Clue::Engine),
+    (": not found", Clue::Engine),
+    ("No such file or directory", Clue::Engine),
+    ("No module named pytest", Clue::Engine),
+    ("No module named 'pytest'", Clue::Engine),
+    ("o space left on device", Clue::Engine),
+    ("Unable to find image", Clue::Engine),
+    ("unable to copy from source", Clue::Engine),
+    ("initializing source docker", Clue::Engine),
+    ("short-name", Clue::Engine),
+    ("No such container", Clue::Engine),
+    ("No such image", Clue::Engine),
+    ("image not known", Clue::Engine),
+    ("toomanyrequests", Clue::Engine),
+    ("manifest unknown", Clue::Engine),
+    ("pull access denied", Clue::Engine),
+    ("no basic auth credentials", Clue::Engine),
+    ("TLS handshake timeout", Clue::Engine),
+    ("Permission denied", Clue::Engine),
+    ("permission denied", Clue::Engine),
+    ("could not select device driver", Clue::Engine),
+    ("invalid reference format", Clue::Engine),
+    ("nvidia-container-cli", Clue::Engine),
+    ("unknown flag: ", Clue::Engine),
+    ("unknown shorthand flag", Clue::Engine),
+    ("ERROR: ", Clue::Usage),
+    ("rror: unrecognized arguments", Clue::Usage),
+    ("py: error: ", Clue::Usage),
+    ("pytest: error: ", Clue::Usage),
+    ("Error importing plugin", Clue::Usage),
+    ("UsageError", Clue::Usage),
+];
+
+static SEARCH: LazyLock<AhoCorasick> =
+    LazyLock::new(|| AhoCorasick::new(CLUES.iter().map(|(literal, _)| *literal)).expect("the literals are few"));
+
+/// The shell's word for a job that a signal ended, alone or behind `bash: line 3: 12`, after letters of progress or not.
+static SHELL: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r"(?x)
+        (?: ^ | ^[\x20.FEsxXR]+ | \.py(?:::\S+)?\x20[.FEsxXR]* )
+        (?: \S{1,200}:\s(?:line\s)?\d+:\s+ (?:\d+\s+)? | \S+:\sline\s\d+:\s+ | \[\d+\][+-]?\s+(?:\d+\s+)? | (?:srun|slurmstepd):\serror:\s\S+\stask\s\S+\s | make(?:\[\d+\])?:\s\*\*\*\s\[.*\]\s )?
+        (Aborted|Segmentation\ fault|Bus\ error|Illegal\ instruction|Floating\ point\ exception|Trace/breakpoint\ trap|Killed|Terminated)
+        (?: \s*\(core\ dumped\) )? (?: \s* $ | \s{2,}\S.* | \s+\(core\ dumped\).* )",
+    )
+    .expect("the pattern is valid")
+});
+
+/// zsh, fish, GNU time and timeout, qemu.
+static OTHER_SHELLS: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r"(?x)
+        ^zsh:\s (?:\d+\s)? (abort|segmentation\ fault|bus\ error|illegal\ hardware\ instruction|killed|terminated)
+        | ^fish:\ .* terminated\ by\ signal\ (SIG[A-Z]+)
+        | ^Command\ terminated\ by\ signal\ (\d+)
+        | ^timeout:\ the\ monitored\ command\ dumped\ core
+        | ^qemu:\ uncaught\ target\ signal
+        | (?:process|container|command)\ (?:was\ )?(?:killed|terminated)\ (?:by|with)\ signal\ (\S+)",
+    )
+    .expect("the pattern is valid")
+});
+
+static CODE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r"(?ix)
+        (?: exit(?:ed)? (?:[\x20_]with)? (?:[\x20_](?:exit[\x20_])?(?:code|status))? (?:[\x20_](?:was|is))? [\x20:=]+ | \]\ Error\ | \brc= | returned\ (?:non-zero\ )?exit\ (?:code|status)\ )
+        (?:code\ |status\ )? (\d{1,3}) \b",
+    )
+    .expect("the pattern is valid")
+});
+
+static ENGINE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r#"(?x)
+        ^docker:\ | ^(?:docker:\ )?Error\ response\ from\ daemon | Cannot\ connect\ to\ the\ Docker\ daemon | trying\ to\ connect\ to\ the\ Docker\ daemon
+        | Is\ the\ docker\ daemon\ running | ^error\ during\ connect | level=(?:error|fatal).*(?:waiting\ for\ container|daemon)
+        | OCI\ runtime\ (?:create|exec|attempted|error) | OCI\ runtime\b.*(?:failed|error) | exec\ user\ process\ caused | ^exec\ .*xec\ format\ error | cannot\ execute\ binary\ file
+        | executable\ file\ not\ found | (?:^|\s)\S*:\ (?:line\ )?(?:\d+:\ )?(?:exec:\ )?(?:pytest|py\.test|python[\d.]*|\S*/pytest|\S*/python[\d.]*|timeout|docker|podman|nerdctl|uv|poetry|\S+\.sh):\ (?:command\ )?not\ found
+        | (?:^|\s)\S*:\ (?:line\ )?\d*:?\ ?(?:pytest|\S*python[\d.]*|\S+/\S+):\ (?:No\ such\ file\ or\ directory|Permission\ denied)\s*$
+        | ^python[\d.]*:\ can't\ open\ file
+        | No\ module\ named\ '?pytest'?\s*$ | [Nn]o\ space\ left\ on\ device | ^Unable\ to\ find\ image | unable\ to\ copy\ from\ source | initializing\ source\ docker
+        | ^Error:\ .*short-name | No\ such\ container | No\ such\ image | image\ not\ known | toomanyrequests | manifest\ unknown | pull\ access\ denied
+        | no\ basic\ auth\ credentials | TLS\ handshake\ timeout | could\ not\ select\ device\ driver | invalid\ reference\ format
+        | nvidia-container-cli | ^unknown\ (?:shorthand\ )?flag"#,
+    )
+    .expect("the pattern is valid")
+});
+
+static USAGE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r"(?x)
+        ^ERROR:\ (?:usage:|file\ or\ (?:directory|package)\ not\ found|not\ found:|found\ no\ collectors|Unknown\ |.*(?:pytest\.ini|pyproject\.toml|setup\.cfg|tox\.ini)|Wrong\ expression|module\ or\ package\ not\ found|--|-[a-zA-Z]\ |Missing\ required|unrecognized|invalid)
+        | \b(?:pytest|py\.test|__main__\.py|pytest\.py):\ error:\ | ^error:\ unrecognized\ arguments | Error\ importing\ plugin | \bUsageError\b",
+    )
+    .expect("the pattern is valid")
+});
+
+static WATCHDOG: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"Timeout \(\d+:\d\d:\d\d(?:\.\d+)?\)!").expect("the pattern is valid"));
+
+/// What a line says about how the session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Head of a fatal block.
+    Fatal,
+    /// Head of faulthandler's watchdog.
+    Watchdog,
+    /// Anything else.
+    Mark(MarkKind),
+}
+
+/// Looks at one line outside of pytest's reports.
+pub(super) fn find(text: &str) -> Option<Found> {
+    let mut found = None;
+    for hit in SEARCH.find_iter(text) {
+        let (_, clue) = CLUES[hit.pattern().as_usize()];
+        let this = match clue {
+            Clue::Fatal => Some(Found::Fatal),
+            Clue::Watchdog => WATCHDOG.is_match(text).then_some(Found::Watchdog),
+            Clue::Worker => worker(text).map(Found::Mark),
+            Clue::Shell => shell(text).map(Found::Mark),
+            Clue::Native => Some(Found::Mark(MarkKind::Died)),
+            Clue::Outside => is_outside(text).then_some(Found::Mark(MarkKind::EndedOutside)),
+            Clue::Code => code(text).map(Found::Mark),
+            Clue::Engine => ENGINE.is_match(text).then_some(Found::Mark(MarkKind::Engine)),
+            Clue::Usage => USAGE.is_match(text).then_some(Found::Mark(MarkKind::Usage)),
+        };
+        // A fatal head outweighs what else the line holds.
+        if this == Some(Found::Fatal) {
+            return this;
+        }
+        found = found.or(this);
+    }
+    found
+}
+
+fn worker(text: &str) -> Option<MarkKind> {
+    if text.contains("node down: Not properly terminated") {
+        return Some(MarkKind::WorkerLost);
+    }
+    (text.contains("maximum crashed workers reached") || text.contains("worker restarting disabled"))
+        .then_some(MarkKind::WorkersGivenUp)
+}
+
+fn shell(text: &str) -> Option<MarkKind> {
+    if let Some(found) = SHELL.captures(text) {
+        return Some(if &found[1] == "Terminated" {
+            MarkKind::EndedOutside
+        } else {
+            MarkKind::Died
+        });
+    }
+    let found = OTHER_SHELLS.captures(text)?;
+    let word = found.iter().skip(1).flatten().next().map_or("", |group| group.as_str());
+    Some(match word.trim_end_matches(['.', ',', ')']) {
+        "terminated" | "SIGTERM" | "15" | "SIGINT" | "2" => MarkKind::EndedOutside,
+        _ => MarkKind::Died,
+    })
+}
+
+fn is_outside(text: &str) -> bool {
+    if text.contains("sending signal ") {
+        return text.contains("timeout: ");
+    }
+    if text.contains("CANCELLED AT") {
+        return text.contains("***") || text.contains("slurm") || text.contains("srun");
+    }
+    if text.contains("timed out after") && !text.contains("has timed out after") {
+        return text.contains("##[error]")
+            || text.starts_with("ERROR")
+            || text.starts_with("Error")
+            || text.starts_with("Build timed out");
+    }
+    true
+}
+
+fn code(text: &str) -> Option<MarkKind> {
+    CODE.captures(text)?[1].parse().ok().map(MarkKind::Code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(text: &str) -> Option<MarkKind> {
+        match find(text) {
+            Some(Found::Mark(kind)) => Some(kind),
+            Some(Found::Fatal | Found::Watchdog) | None => None,
+        }
+    }
+
+    #[test]
+    fn shells_say_that_a_process_died() {
+        for text in [
+            "Aborted (core dumped)",
+            "Aborted",
+            "bash: line 1:    12 Aborted                 (core dumped) python3 -m pytest",
+            "/entry.sh: line 5:     7 Segmentation fault      (core dumped) pytest tests",
+            "/entry.sh: line 5:     7 Killed                  pytest tests",
+            "tests/test_a.py ..Killed",
+            "tests/test_a.py::test_x bash: line 1:     7 Aborted                 pytest",
+            "zsh: abort      python -m pytest",
+            "make: *** [Makefile:3: test] Segmentation fault (core dumped)",
+            "timeout: the monitored command dumped core",
+            "free(): invalid pointer",
+        ] {
+            assert_eq!(kind(text), Some(MarkKind::Died), "{text}");
+        }
+        for text in [
+            "Killed the child as expected",
+            "test_Aborted",
+            "the job was Terminated by us",
+            "Aborted by user: x",
+        ] {
+            assert_eq!(kind(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn wrappers_tell_codes_and_ends_from_outside() {
+        for (text, code) in [
+            ("##[error]Process completed with exit code 134.", 134),
+            ("ERROR: Job failed: exit code 1", 1),
+            ("make: *** [Makefile:3: test] Error 139", 139),
+            ("script returned exit code 137", 137),
+            ("exit status 2", 2),
+            ("EXIT CODE: 0", 0),
+            ("run024: FAILED (exit 1)", 1),
+        ] {
+            assert_eq!(kind(text), Some(MarkKind::Code(code)), "{text}");
+        }
+        for text in [
+            "timeout: sending signal TERM to command 'docker'",
+            "Terminated",
+            "##[error]The operation was canceled.",
+            "slurmstepd: error: *** JOB 12 ON n1 CANCELLED AT 2024-05-01T12:00:00 DUE TO TIME LIMIT ***",
+            "ERROR: Job failed: execution took longer than 1h0m0s seconds",
+        ] {
+            assert_eq!(kind(text), Some(MarkKind::EndedOutside), "{text}");
+        }
+    }
+
+    #[test]
+    fn engines_and_pytests_command_line_complain() {
+        for text in [
+            "docker: Error response from daemon: Conflict. The container name \"/x\" is already in use.",
+            "docker: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+            "/usr/bin/python3: No module named pytest",
+            "bash: line 1: pytest: command not found",
+            "Unable to find image 'app:ci' locally",
+        ] {
+            assert_eq!(kind(text), Some(MarkKind::Engine), "{text}");
+        }
+        for text in [
+            "ERROR: usage: pytest [options] [file_or_dir] [file_or_dir] [...]",
+            "pytest: error: unrecognized arguments: -n",
+            "ERROR: file or directory not found: tests/nope.py",
+        ] {
+            assert_eq!(kind(text), Some(MarkKind::Usage), "{text}");
+        }
+    }
+}
