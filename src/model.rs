@@ -26,7 +26,6 @@ pub use event::{Event, EventKind};
 pub use exit::{EndedBy, Exit};
 pub use mode::Mode;
 pub use outcome::{Counts, Crash, CrashKind, Evidence, Outcome, OutcomeKind, Verdict};
-pub use outcome::{Counts, Evidence, Outcome, OutcomeKind, Verdict};
 pub use record::Record;
 pub use spec::{BackendKind, Deadlines, EnvVar, Spec, Workspace};
 pub use tally::Tally;

@@ -6,20 +6,25 @@ use crate::model::comparison::{Comparison, Question};
 use crate::model::gate::Gate;
 use crate::render;
 
-use super::{output, source};
+use super::{output, signatures, source};
 
 /// Prints the comparison, and closes the gate if there is one.
 ///
 /// # Errors
 /// A side that cannot be read or says nothing, and two sides that are the same iterations.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (base, new) = (source::read(&args.base)?, source::read(&args.new)?);
+    let signatures = signatures::load(args.signatures.as_deref())?;
+    let (base, new) = (
+        source::read(&args.base, &signatures)?,
+        source::read(&args.new, &signatures)?,
+    );
+    source::ensure_apart(&base, &new)?;
     let question = Question {
         expect: args.expect.map(Into::into),
         alpha: args.alpha,
         confidence: args.confidence,
     };
-    let comparison = Comparison::new(&base, &new, question);
+    let comparison = Comparison::new(&base.side, &new.side, question);
     let gate = Gate {
         regression: args.gate,
         rate: args.gate_rate,

@@ -3,6 +3,7 @@
 mod cli;
 mod engine;
 mod messages;
+mod report_sweeps;
 mod simulation;
 mod stats;
 mod sweep;
