@@ -207,6 +207,10 @@ impl Backend for Local {
         async move { Ok(Box::new(self.launch(attempt)?) as Box<dyn Session>) }.boxed()
     }
 
+    fn ping(&self) -> BoxFuture<'_, Result<(), BackendError>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         std::future::ready(()).boxed()
     }

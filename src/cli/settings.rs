@@ -135,6 +135,9 @@ impl Settings {
     ///
     /// # Errors
     /// A setting that is no flag of the sweep.
+    ///
+    /// # Panics
+    /// Never: clap only reports subcommands it knows.
     pub fn complete(&self, argv: &[OsString], matches: &ArgMatches) -> Result<Vec<OsString>, SettingsError> {
         let root = super::command();
         let (command, matches, at) = match matches.subcommand() {

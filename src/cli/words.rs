@@ -18,6 +18,26 @@ pub struct Completions {
     pub shell: clap_complete::Shell,
 }
 
+impl Completions {
+    /// The completion script for the shell asked for.
+    #[must_use]
+    pub fn script(&self) -> Vec<u8> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut super::command(), "reproduce-flaky", &mut script);
+        script
+    }
+}
+
+/// The manual page, in roff.
+///
+/// # Errors
+/// None in practice: it is written to memory.
+pub fn man_page() -> std::io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(super::command()).render(&mut page)?;
+    Ok(page)
+}
+
 /// A run of iteration numbers, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
@@ -96,7 +116,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     };
     match read {
         // A year is beyond any sweep, and within what every clock here can add.
-        Some(length) if length > Duration::ZERO && length <= Duration::from_secs(365 * 24 * 3600) => Ok(length),
+        Some(length) if length > Duration::ZERO && length <= Duration::from_hours(365 * 24) => Ok(length),
         Some(_) | None => Err("expected a time such as `90s`, `10m` or `2h`, more than zero".to_owned()),
     }
 }
@@ -118,7 +138,7 @@ pub(crate) fn memory(text: &str) -> Result<u64, String> {
     };
     let number: f64 = digits.trim().parse().map_err(|_| wrong())?;
     let bytes = number * factor as f64;
-    if !(bytes >= 1.0 && bytes < 9e15) {
+    if !(1.0..9e15).contains(&bytes) {
         return Err(wrong());
     }
     #[expect(
