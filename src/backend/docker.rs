@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use bollard::models::ImageConfig;
@@ -51,6 +51,8 @@ struct Docker {
     home: OnceLock<PathBuf>,
     /// How fresh workspaces are made, once one was.
     means: OnceLock<Means>,
+    /// Limits of the recipe that this engine may not set.
+    without_limits: Mutex<Vec<String>>,
     notes: Vec<String>,
 }
 
@@ -97,6 +99,7 @@ pub(super) async fn open(
         image,
         home: OnceLock::new(),
         means: OnceLock::new(),
+        without_limits: Mutex::default(),
         notes: draft.notes,
     })
 }
@@ -358,11 +361,46 @@ impl Docker {
         let running = if self.spec.container.workspace == Workspace::Fresh {
             self.launch_fresh(attempt, instance, &name).await?
         } else {
-            session::launch(&self.engine, &self.remover, &self.recipe, &instance, &name)
-                .await
-                .map_err(|e| self.name_image(e))?
+            self.launch_container(&mut instance, &name).await?
         };
         Ok(running.with_ownership(ownership))
+    }
+
+    /// Starts a container, without those of the recipe's limits that the engine may not set: an engine that itself
+    /// runs in a container often lacks the right to raise limits, and its own are no reason to run nothing.
+    async fn launch_container(&self, instance: &mut Instance, name: &str) -> Result<session::Running, BackendError> {
+        loop {
+            instance
+                .without_limits
+                .clone_from(&self.without_limits.lock().unwrap_or_else(PoisonError::into_inner));
+            let error = match session::launch(&self.engine, &self.remover, &self.recipe, instance, name).await {
+                Ok(running) => return Ok(running),
+                Err(error) => error,
+            };
+            let refused = match &error {
+                BackendError::Refused { cause, .. } => recipe::refused_limit(cause, &self.spec.container),
+                _ => None,
+            };
+            let mut known = self.without_limits.lock().unwrap_or_else(PoisonError::into_inner);
+            match refused.filter(|limit| !instance.without_limits.iter().any(|known| known == limit)) {
+                Some(limit) if known.iter().any(|known| known == limit) => {}
+                Some(limit) => known.push(limit.to_owned()),
+                None => return Err(self.name_image(error)),
+            }
+        }
+    }
+
+    /// What the user should know of the way the containers are made.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        let limits = self.without_limits.lock().unwrap_or_else(PoisonError::into_inner);
+        if !limits.is_empty() {
+            notes.push(format!(
+                "the engine may not raise limits here; {} stay as they are in it",
+                limits.join(" and ")
+            ));
+        }
+        notes
     }
 
     /// Starts a session over a pristine tree; where the engine turns out not to be able to mount an overlay, over
@@ -388,7 +426,7 @@ impl Docker {
             let started = match volumes {
                 Ok(volumes) => {
                     instance.workspace_volume = volumes.first().cloned();
-                    match session::launch(&self.engine, &self.remover, &self.recipe, &instance, name).await {
+                    match self.launch_container(&mut instance, name).await {
                         Ok(running) => Ok(running.with_volumes(volumes)),
                         Err(error) => {
                             self.remover.remove(String::new(), volumes);
@@ -402,7 +440,7 @@ impl Docker {
                 Err(BackendError::Refused { .. }) if means == Means::Overlay && self.means.get().is_none() => {
                     means = Means::Copy;
                 }
-                Err(error) => return Err(self.name_image(error)),
+                Err(error) => return Err(error),
                 Ok(running) => {
                     let _ = self.means.set(means);
                     return Ok(running);
@@ -474,11 +512,7 @@ impl Docker {
             Path::new("probe"),
             &format!("{}-{}", self.creator.pid, self.creator.started),
         );
-        let mut session = Box::new(
-            session::launch(&self.engine, &self.remover, &self.recipe, &instance, &name)
-                .await
-                .map_err(|error| self.name_image(error))?,
-        );
+        let mut session = Box::new(self.launch_container(&mut instance, &name).await?);
         let mut output = Vec::new();
         while let Some(piece) = session.output().await? {
             output.extend_from_slice(&piece);
@@ -527,7 +561,7 @@ impl Backend for Docker {
                     Image::Host { .. } => report.identity(Path::new(WORKSPACE)),
                 },
                 versions: report.versions(),
-                notes: self.notes.clone(),
+                notes: self.notes(),
             })
         }
         .boxed()
@@ -538,13 +572,7 @@ impl Backend for Docker {
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), BackendError>> {
-        async move {
-            let answer = self.engine.docker.ping().await;
-            answer
-                .map(|_| ())
-                .map_err(|error| self.engine.explain("ask the engine", &error))
-        }
-        .boxed()
+        self.engine.ping().boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -565,12 +593,4 @@ fn container_name(sweep: &Path, attempt: &str) -> String {
             }
         })
         .collect()
-}
-
-/// Whether an engine answers.
-///
-/// # Errors
-/// None answers, or not to this user.
-pub async fn ping() -> Result<(), BackendError> {
-    Engine::connect().await.map(|_| ())
 }

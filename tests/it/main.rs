@@ -2,10 +2,13 @@
 
 mod cli;
 mod console_fuzz;
+mod docker;
 mod engine;
+mod local;
 mod logs;
 mod messages;
 mod report_sweeps;
+mod sessions;
 mod signatures;
 mod simulation;
 mod stats;
