@@ -3,7 +3,9 @@
 mod cli;
 mod engine;
 mod messages;
+mod place;
 mod simulation;
 mod stats;
+mod store;
 mod sweep;
 mod tidy;
