@@ -67,6 +67,8 @@ impl Sweep {
             ));
         }
         sweep.admit(spec).map_err(|error| sweep.in_users_words(error))?;
+        // Only events after it would suffer from a line that was cut short; results do not depend on them.
+        let _ = durable::end_torn_line(&sweep.dir.join(EVENTS));
         Ok(sweep)
     }
 
