@@ -594,3 +594,11 @@ fn container_name(sweep: &Path, attempt: &str) -> String {
         })
         .collect()
 }
+
+/// Whether an engine answers.
+///
+/// # Errors
+/// None answers, or not to this user.
+pub async fn ping() -> Result<(), BackendError> {
+    Engine::connect().await.map(|_| ())
+}
