@@ -183,6 +183,8 @@ mod tests {
                 grace_s: 10.0,
             },
             max_attempts: 3,
+            arm: None,
+            ended: None,
         }
     }
 }

@@ -64,6 +64,8 @@ impl Sweep {
                     grace_s: 10.0,
                 },
                 max_attempts: 3,
+                arm: None,
+                ended: None,
             },
             workspace,
             told: Arc::default(),
