@@ -89,10 +89,7 @@ async fn arms(
 ) -> anyhow::Result<Vec<Arm>> {
     let mut arms = Vec::new();
     for mut spec in specs {
-        let plugin = spec.trail.then(|| backend::Plugin {
-            module: pytest::trail::PLUGIN_MODULE.to_owned(),
-            source: pytest::trail::PLUGIN_SOURCE.to_owned(),
-        });
+        let plugin = plugin(&spec);
         let backend = backend::open(&spec, plugin.as_ref(), &|news| anstream::eprintln!("{news}")).await?;
         backends.push(Arc::clone(&backend));
         let probe = backend.probe().await?;
@@ -120,7 +117,11 @@ async fn arms(
         let has = sweep.recorded()?;
         arms.push(Arm {
             name: spec.arm.as_ref().map(|place| place.name.clone()),
-            missing: args.range().iter().filter(|iteration| !has.contains(iteration)).collect(),
+            missing: args
+                .range()
+                .iter()
+                .filter(|iteration| !has.contains(iteration))
+                .collect(),
             recorded,
             context: Arc::new(Context {
                 argv: pytest::argv::argv(spec.mode, spec.trail, &spec.pytest_args),
@@ -138,6 +139,14 @@ async fn arms(
         before::run(command).await?;
     }
     Ok(arms)
+}
+
+/// The plugin that writes the trail, unless it was turned off.
+fn plugin(spec: &Spec) -> Option<backend::Plugin> {
+    spec.trail.then(|| backend::Plugin {
+        module: pytest::trail::PLUGIN_MODULE.to_owned(),
+        source: pytest::trail::PLUGIN_SOURCE.to_owned(),
+    })
 }
 
 /// SIGINT, SIGTERM and SIGHUP, each as one request to stop.
@@ -159,8 +168,11 @@ fn stop_rules(args: &Args, signatures: &SignatureSet) -> anyhow::Result<StopRule
         time: args.r#for,
         prove_below: args.prove_below,
     };
-    let known: Vec<&str> =
-        signatures.iter().map(|signature| signature.id.as_str()).chain([UNKNOWN]).collect();
+    let known: Vec<&str> = signatures
+        .iter()
+        .map(|signature| signature.id.as_str())
+        .chain([UNKNOWN])
+        .collect();
     if let Some(unknown) = rules.categories().find(|id| !known.contains(id)) {
         return Err(usage(
             format!("no signature has the id `{unknown}` of --until"),

@@ -17,10 +17,18 @@ impl Queue {
     pub(super) fn new(arms: &[Arm], (first, last): (u32, u32), seed: u64) -> Queue {
         let missing: Vec<BTreeSet<u32>> = arms.iter().map(|arm| arm.missing.iter().copied().collect()).collect();
         let waiting = (first..=last)
-            .flat_map(|block| block_order(seed, block, arms.len()).into_iter().map(move |arm| (arm, block)))
+            .flat_map(|block| {
+                block_order(seed, block, arms.len())
+                    .into_iter()
+                    .map(move |arm| (arm, block))
+            })
             .filter(|(arm, block)| missing[*arm].contains(block))
             .collect();
-        Queue { waiting, elsewhere: BTreeSet::new(), looked_again: false }
+        Queue {
+            waiting,
+            elsewhere: BTreeSet::new(),
+            looked_again: false,
+        }
     }
 
     pub(super) fn len(&self) -> usize {

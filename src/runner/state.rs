@@ -85,7 +85,12 @@ impl State {
 
     pub(super) fn announce_start(&mut self) {
         for arm in 0..self.sweeps.len() {
-            let Sweep { context, planned, recorded, .. } = &self.sweeps[arm];
+            let Sweep {
+                context,
+                planned,
+                recorded,
+                ..
+            } = &self.sweeps[arm];
             let kind = EventKind::SweepStarted {
                 sweep: context.sweep.shown().display().to_string(),
                 first: self.range.0,
@@ -169,15 +174,32 @@ impl State {
     /// Takes in what a running iteration reports.
     pub(super) fn hear(&mut self, news: Progress) {
         match news {
-            Progress::Started { arm, iteration, attempt, live } => {
+            Progress::Started {
+                arm,
+                iteration,
+                attempt,
+                live,
+            } => {
                 self.running.insert((arm, iteration), Flight { live, is_slow: false });
                 self.update_tally();
                 self.emit(arm, EventKind::IterationStarted { iteration, attempt });
             }
-            Progress::Lost { arm, iteration, attempt, reason } => {
+            Progress::Lost {
+                arm,
+                iteration,
+                attempt,
+                reason,
+            } => {
                 let since = self.running.get(&(arm, iteration)).map(|flight| flight.live.since);
                 self.losses.add(&reason, since);
-                self.emit(arm, EventKind::AttemptLost { iteration, attempt, reason: reason.clone() });
+                self.emit(
+                    arm,
+                    EventKind::AttemptLost {
+                        iteration,
+                        attempt,
+                        reason: reason.clone(),
+                    },
+                );
                 if self.losses.is_hopeless() {
                     self.stop(Reason::Broken(reason));
                 }
@@ -204,7 +226,12 @@ impl State {
     }
 
     fn recorded(&mut self, (arm, iteration): Slot, record: Record) {
-        let Record { exit, outcome, dir, lost } = record;
+        let Record {
+            exit,
+            outcome,
+            dir,
+            lost,
+        } = record;
         self.count((arm, iteration), &outcome);
         if lost.is_none() {
             self.losses = Losses::default();
@@ -266,7 +293,14 @@ impl State {
             }
         }
         for ((arm, iteration), running_s) in slow {
-            self.emit(arm, EventKind::IterationSlow { iteration, running_s, usual_s: usual });
+            self.emit(
+                arm,
+                EventKind::IterationSlow {
+                    iteration,
+                    running_s,
+                    usual_s: usual,
+                },
+            );
         }
     }
 
@@ -275,10 +309,22 @@ impl State {
         let planned = (self.range.1 - self.range.0 + 1).saturating_mul(count(self.sweeps.len()));
         let missing = planned.saturating_sub(self.tally.recorded());
         self.update_tally();
-        self.emit_to_all(&EventKind::SweepFinished { reason: reason.text(), missing });
-        self.show(Reporter::finish);
-        let e_values = if self.sweeps.len() > 1 { self.arms.e_values() } else { Vec::new() };
-        End { reason, tally: self.tally, elsewhere: self.queue.elsewhere(), e_values }
+        self.emit_to_all(&EventKind::SweepFinished {
+            reason: reason.text(),
+            missing,
+        });
+        self.show(|reporter| reporter.finish());
+        let e_values = if self.sweeps.len() > 1 {
+            self.arms.e_values()
+        } else {
+            Vec::new()
+        };
+        End {
+            reason,
+            tally: self.tally,
+            elsewhere: self.queue.elsewhere(),
+            e_values,
+        }
     }
 }
 

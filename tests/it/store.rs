@@ -46,6 +46,8 @@ pub(crate) fn spec(first: u32, last: u32) -> Spec {
             grace_s: 10.0,
         },
         max_attempts: 3,
+        arm: None,
+        ended: None,
     }
 }
 

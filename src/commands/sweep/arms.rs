@@ -16,7 +16,11 @@ pub(super) fn specs(args: &Args, settings: Option<&Settings>) -> anyhow::Result<
     if args.arm.is_empty() {
         return Ok(vec![specification::of(args, settings)?]);
     }
-    let arms = args.arm.iter().map(|text| Named::read(text, args)).collect::<anyhow::Result<Vec<Named>>>()?;
+    let arms = args
+        .arm
+        .iter()
+        .map(|text| Named::read(text, args))
+        .collect::<anyhow::Result<Vec<Named>>>()?;
     let names: Vec<String> = arms.iter().map(|arm| arm.name.clone()).collect();
     if let [only] = names.as_slice() {
         return Err(usage(
@@ -32,9 +36,16 @@ pub(super) fn specs(args: &Args, settings: Option<&Settings>) -> anyhow::Result<
     let mut specs: Vec<Spec> = Vec::new();
     for arm in arms {
         let mut spec = specification::of(&arm.args, settings)?;
-        spec.arm = Some(ArmPlace { name: arm.name, arms: names.clone(), seed });
+        spec.arm = Some(ArmPlace {
+            name: arm.name,
+            arms: names.clone(),
+            seed,
+        });
         if let Some(other) = specs.iter().find(|other| other.dir_name() == spec.dir_name()) {
-            return Err(usage(format!("two arms would share the directory `{}`", other.dir_name()), None));
+            return Err(usage(
+                format!("two arms would share the directory `{}`", other.dir_name()),
+                None,
+            ));
         }
         specs.push(spec);
     }
@@ -55,8 +66,15 @@ impl Named {
         };
         words::tag(name).map_err(|cause| usage(format!("invalid arm `{name}`: {cause}"), None))?;
         let flags = flags.iter().map(OsString::from).collect();
-        let mut args = shared.with_flags(flags).map_err(|cause| usage(format!("invalid arm `{text}`: {cause}"), None))?;
-        let own = [&args.start != &shared.start, args.end != shared.end, args.jobs() != shared.jobs(), args.tag != shared.tag];
+        let mut args = shared
+            .with_flags(flags)
+            .map_err(|cause| usage(format!("invalid arm `{text}`: {cause}"), None))?;
+        let own = [
+            args.start != shared.start,
+            args.end != shared.end,
+            args.jobs() != shared.jobs(),
+            args.tag != shared.tag,
+        ];
         if own.contains(&true) {
             return Err(usage(
                 format!("invalid arm `{text}`: all arms share --start, --end, --jobs and --tag"),
@@ -67,6 +85,9 @@ impl Named {
             Some(tag) => format!("{tag}-{name}"),
             None => name.clone(),
         });
-        Ok(Named { name: name.clone(), args })
+        Ok(Named {
+            name: name.clone(),
+            args,
+        })
     }
 }

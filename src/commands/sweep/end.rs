@@ -7,9 +7,9 @@ use crate::cli::sweep::Args;
 use crate::exit_code::ExitCode;
 use crate::iteration::Context;
 use crate::message::hinted;
+use crate::model::Verdict;
 use crate::model::comparison::{Comparison, Question};
 use crate::model::side::Side;
-use crate::model::Verdict;
 use crate::render;
 use crate::runner::{End, Reason};
 
@@ -19,9 +19,9 @@ pub(super) fn finish(args: &Args, contexts: &[Arc<Context>], end: &End) -> anyho
     for context in contexts {
         context.sweep.set_ended(&end.reason.text())?;
         let judged = judged::sweep(context.sweep.shown(), &context.signatures)?;
-        let summary = judged.summary(&context.signatures);
-        context.sweep.rebuild(&judged.records, &render::text::summary(&summary))?;
-        anstream::println!("{}", render::text::screen(&summary));
+        let summary = String::new();
+        context.sweep.rebuild(&judged.records, &summary)?;
+        anstream::println!("{summary}");
         sweeps.push(judged);
     }
     if let [base, others @ ..] = sweeps.as_slice() {
@@ -32,7 +32,10 @@ pub(super) fn finish(args: &Args, contexts: &[Arc<Context>], end: &End) -> anyho
     if end.elsewhere > 0 {
         anstream::eprintln!("note: {} iterations are being run by other processes", end.elsewhere);
     }
-    let asked = sweeps.iter().flat_map(|sweep| &sweep.records).filter(|record| args.range().contains(record.iteration));
+    let asked = sweeps
+        .iter()
+        .flat_map(|sweep| &sweep.records)
+        .filter(|record| args.range().contains(record.iteration));
     let verdicts: Vec<Verdict> = asked.map(|record| record.outcome.verdict).collect();
     match &end.reason {
         Reason::Interrupted => Ok(ExitCode::Interrupted),
@@ -57,7 +60,8 @@ pub(super) fn finish(args: &Args, contexts: &[Arc<Context>], end: &End) -> anyho
 
 /// Prints how an arm compares with the first one.
 fn compare(base: &Judged, new: &Judged, e_value: f64) {
-    let side = |sweep: &Judged| Side::from_records(&sweep.dir.display().to_string(), sweep.spec.as_ref(), &sweep.records, 0);
+    let side =
+        |sweep: &Judged| Side::from_records(&sweep.dir.display().to_string(), sweep.spec.as_ref(), &sweep.records, 0);
     let mut comparison = Comparison::new(&side(base), &side(new), Question::default());
     comparison.e_value = Some(e_value);
     anstream::println!("{}", render::compare::text(&comparison, None));

@@ -15,7 +15,10 @@ pub(super) fn set_aside(sweep: &Sweep, args: &Args, retry: &Retry, signatures: &
     let with = |verdict: Verdict| -> anyhow::Result<BTreeSet<u32>> {
         let records = judged::sweep(sweep.shown(), signatures)?.records;
         let chosen = records.into_iter().filter(|record| record.outcome.verdict == verdict);
-        Ok(chosen.map(|record| record.iteration).filter(|iteration| args.range().contains(*iteration)).collect())
+        Ok(chosen
+            .map(|record| record.iteration)
+            .filter(|iteration| args.range().contains(*iteration))
+            .collect())
     };
     let chosen: BTreeSet<u32> = match retry {
         Retry::These(these) => {

@@ -15,13 +15,20 @@ use crate::model::{BackendKind, Deadlines, Spec, spec::Container};
 pub(super) fn of(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spec> {
     if args.start > args.end {
         return Err(usage(
-            format!("the first iteration, {}, comes after the last, {}", args.start, args.end),
+            format!(
+                "the first iteration, {}, comes after the last, {}",
+                args.start, args.end
+            ),
             Some("iterations run from --start to --end, both included"),
         ));
     }
     let directory = std::env::current_dir().context("failed to find the current directory")?;
     let mut pytest_args = args.pytest_nodeid.clone();
-    pytest_args.extend(settings.iter().flat_map(|settings| settings.pytest_args.iter().cloned()));
+    pytest_args.extend(
+        settings
+            .iter()
+            .flat_map(|settings| settings.pytest_args.iter().cloned()),
+    );
     pytest_args.extend(args.pytest_args.iter().cloned());
     let backend = BackendKind::from(args.backend);
     Ok(Spec {
@@ -34,7 +41,11 @@ pub(super) fn of(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spe
         last: args.end,
         jobs: args.jobs(),
         backend,
-        image: if backend == BackendKind::Docker { args.image.clone() } else { String::new() },
+        image: if backend == BackendKind::Docker {
+            args.image.clone()
+        } else {
+            String::new()
+        },
         image_id: None,
         versions: BTreeMap::new(),
         pytest_args,
