@@ -4,11 +4,12 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub mod compare;
 pub mod classify;
+pub mod compare;
 pub mod demo;
 pub mod figures;
 pub mod gc;
+pub mod history;
 pub mod plan;
 pub mod settings;
 pub mod signatures;
@@ -44,6 +45,8 @@ pub enum Command {
     Demo(demo::Args),
     /// Compare two sweeps: which failures became fewer or more, and what the numbers do not carry.
     Compare(compare::Args),
+    /// Show the nights in a row: rates, the first night of each failure, whether the rate stayed what it was.
+    History(history::Args),
     /// Say what a sweep's counts carry, and how many clean runs would show a fix.
     Plan(plan::Args),
     /// Remove what sweeps that were killed left behind: only containers of ours, only those nobody waits for.

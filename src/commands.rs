@@ -8,17 +8,18 @@ use crate::cli::settings::Settings;
 use crate::cli::{self, Command};
 use crate::exit_code::ExitCode;
 
+pub mod classify;
 pub mod compare;
 pub mod demo;
+pub mod found;
 pub mod gc;
+pub mod history;
 pub mod judged;
 pub mod output;
 pub mod plan;
 pub mod signatures;
 pub mod source;
 pub mod sweep;
-pub mod classify;
-pub mod found;
 pub mod words;
 
 /// Reads the command line and does what it says.
@@ -36,6 +37,7 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Some(Command::Gc(gc)) => gc::run(&gc),
         Some(Command::Completions(shell)) => words::completions(&shell),
         Some(Command::Compare(args)) => compare::run(&args),
+        Some(Command::History(args)) => history::run(&args),
         Some(Command::Plan(args)) => plan::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
         Some(Command::Signatures(args)) => signatures::run(&args),

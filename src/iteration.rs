@@ -105,7 +105,10 @@ pub struct Live {
 
 impl Live {
     fn new() -> Live {
-        Live { since: Instant::now(), last_line: Mutex::default() }
+        Live {
+            since: Instant::now(),
+            last_line: Mutex::default(),
+        }
     }
 
     /// The last line it printed, as printed; control characters are the display's to remove.
@@ -149,7 +152,11 @@ pub async fn run(
     for number in 1.. {
         let mut dir = context.sweep.new_attempt(&claim)?;
         let live = Arc::new(Live::new());
-        let _ = progress.send(Progress::Started { iteration, attempt: number, live: Arc::clone(&live) });
+        let _ = progress.send(Progress::Started {
+            iteration,
+            attempt: number,
+            live: Arc::clone(&live),
+        });
         let executed = execute(&context, iteration, &mut dir, &live, &mut cancel).await;
         let (mut exit, lost) = match executed {
             Executed::Ended(exit) => (*exit, None),
@@ -160,7 +167,11 @@ pub async fn run(
             Executed::Unrecorded(error) => return Err(error),
             Executed::Lost(error) => {
                 let reason = error.to_string();
-                let _ = progress.send(Progress::Lost { iteration, attempt: number, reason: reason.clone() });
+                let _ = progress.send(Progress::Lost {
+                    iteration,
+                    attempt: number,
+                    reason: reason.clone(),
+                });
                 if number < context.spec.max_attempts {
                     context.sweep.lose(dir, &reason)?;
                     if wait_for_engine(&*context.backend, &mut cancel).await == Waited::Cancelled {
@@ -168,7 +179,10 @@ pub async fn run(
                     }
                     continue;
                 }
-                let exit = Exit { error: Some(reason.clone()), ..facts(&context, None, EndedBy::Itself) };
+                let exit = Exit {
+                    error: Some(reason.clone()),
+                    ..facts(&context, None, EndedBy::Itself)
+                };
                 (exit, Some(reason))
             }
         };
@@ -181,7 +195,12 @@ pub async fn run(
             };
             outcome.iteration = Some(iteration);
             Ok(match context.sweep.publish(claim, dir, &exit, &outcome)? {
-                Published::Ours(dir) => Answer::Recorded(Box::new(Record { exit, outcome, dir, lost })),
+                Published::Ours(dir) => Answer::Recorded(Box::new(Record {
+                    exit,
+                    outcome,
+                    dir,
+                    lost,
+                })),
                 Published::Superseded => Answer::RecordedBefore,
             })
         });
@@ -250,7 +269,10 @@ async fn execute(
     let ended = match (session.finish().await, &followed) {
         (Ok(ended), _) => ended,
         // A session that we ended is an answer even if the engine cannot say how it went down.
-        (Err(error), Ok(by)) if *by != EndedBy::Itself => Ended { error: Some(error.to_string()), ..Ended::default() },
+        (Err(error), Ok(by)) if *by != EndedBy::Itself => Ended {
+            error: Some(error.to_string()),
+            ..Ended::default()
+        },
         (Err(error), _) => return Executed::Lost(error),
     };
     let ended_by = match followed {
@@ -262,7 +284,10 @@ async fn execute(
     let mut exit = facts(context, Some(&ended), ended_by);
     exit.started_at = Some(ended.started_at.unwrap_or(began));
     // The engine's own stamps leave out what it took to set the container up and to tell us of its end.
-    let measured = ended.started_at.zip(ended.finished_at).and_then(|(from, to)| (to - from).to_std().ok());
+    let measured = ended
+        .started_at
+        .zip(ended.finished_at)
+        .and_then(|(from, to)| (to - from).to_std().ok());
     exit.duration_s = Some((measured.unwrap_or(duration).as_secs_f64() * 1000.0).round() / 1000.0);
     Executed::Ended(Box::new(exit))
 }
@@ -312,7 +337,9 @@ async fn follow(
     loop {
         let (wake, reason) = match (stage, deadlines.silence()) {
             (Stage::Terminating { until, by } | Stage::Killing { until, by }, _) => (until, by),
-            (Stage::Running, Some(silence)) if last_output + silence < total => (last_output + silence, EndedBy::Silence),
+            (Stage::Running, Some(silence)) if last_output + silence < total => {
+                (last_output + silence, EndedBy::Silence)
+            }
             (Stage::Running, _) => (total, EndedBy::Deadline),
         };
         tokio::select! {

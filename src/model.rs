@@ -6,9 +6,12 @@
 pub mod arms;
 pub mod comparison;
 pub mod conditions;
+pub mod drift;
+pub mod durations;
 pub mod event;
 pub mod exit;
 pub mod gate;
+pub mod history;
 pub mod mode;
 pub mod outcome;
 pub mod plan;
@@ -17,6 +20,7 @@ pub mod side;
 pub mod spec;
 pub mod stop;
 pub mod tally;
+pub mod test_rate;
 
 pub use event::{Event, EventKind};
 pub use exit::{EndedBy, Exit};

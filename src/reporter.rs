@@ -53,5 +53,8 @@ pub fn open(progress: Progress, is_verbose: bool) -> Vec<Box<dyn Reporter>> {
 /// A line from a log made fit for a terminal: no escapes, no control characters.
 fn printable(line: &str) -> String {
     let stripped = strip_ansi_escapes::strip(line.trim());
-    String::from_utf8_lossy(&stripped).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    String::from_utf8_lossy(&stripped)
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }

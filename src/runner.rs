@@ -246,7 +246,12 @@ impl State {
 
     /// Stamps an event, writes it down, shows it.
     fn emit(&mut self, kind: EventKind) {
-        let event = Event { kind, at: Utc::now(), elapsed_s: self.began.elapsed().as_secs_f64(), tally: self.tally.clone() };
+        let event = Event {
+            kind,
+            at: Utc::now(),
+            elapsed_s: self.began.elapsed().as_secs_f64(),
+            tally: self.tally.clone(),
+        };
         if !self.events_broken
             && let Err(error) = self.context.sweep.append_event(&event)
         {
@@ -287,17 +292,33 @@ impl State {
 
     fn hear(&mut self, news: Progress) {
         match news {
-            Progress::Started { iteration, attempt, live } => {
-                if self.running.insert(iteration, Flight { live, is_slow: false }).is_none() {
+            Progress::Started {
+                iteration,
+                attempt,
+                live,
+            } => {
+                if self
+                    .running
+                    .insert(iteration, Flight { live, is_slow: false })
+                    .is_none()
+                {
                     self.tally.pending = self.tally.pending.saturating_sub(1);
                     self.tally.running += 1;
                 }
                 self.emit(EventKind::IterationStarted { iteration, attempt });
             }
-            Progress::Lost { iteration, attempt, reason } => {
+            Progress::Lost {
+                iteration,
+                attempt,
+                reason,
+            } => {
                 let since = self.running.get(&iteration).map(|flight| flight.live.since);
                 self.losses.add(&reason, since);
-                self.emit(EventKind::AttemptLost { iteration, attempt, reason: reason.clone() });
+                self.emit(EventKind::AttemptLost {
+                    iteration,
+                    attempt,
+                    reason: reason.clone(),
+                });
                 if self.losses.in_a_row >= SAME_REASON_LIMIT {
                     self.stop(Reason::Broken(reason));
                 }
@@ -330,7 +351,12 @@ impl State {
     }
 
     fn recorded(&mut self, iteration: u32, record: Record) {
-        let Record { exit, outcome, dir, lost } = record;
+        let Record {
+            exit,
+            outcome,
+            dir,
+            lost,
+        } = record;
         self.tally.add(&outcome);
         self.stop_rules.observe(&outcome);
         if lost.is_none() {
@@ -346,7 +372,11 @@ impl State {
             exit_code: exit.code,
             duration_s: exit.duration_s.unwrap_or(0.0),
             dir: dir.display().to_string(),
-            reason: outcome.evidence.first().map(|evidence| evidence.text.clone()).or_else(|| outcome.notes.first().cloned()),
+            reason: outcome
+                .evidence
+                .first()
+                .map(|evidence| evidence.text.clone())
+                .or_else(|| outcome.notes.first().cloned()),
         });
     }
 
@@ -384,7 +414,11 @@ impl State {
             })
             .collect();
         for (iteration, running_s) in slow {
-            self.emit(EventKind::IterationSlow { iteration, running_s, usual_s: usual });
+            self.emit(EventKind::IterationSlow {
+                iteration,
+                running_s,
+                usual_s: usual,
+            });
         }
     }
 
@@ -392,9 +426,16 @@ impl State {
         let reason = self.reason.clone().unwrap_or(Reason::Complete);
         let planned = self.range.1 - self.range.0 + 1;
         let missing = planned.saturating_sub(self.tally.recorded());
-        self.emit(EventKind::SweepFinished { reason: reason.text(), missing });
+        self.emit(EventKind::SweepFinished {
+            reason: reason.text(),
+            missing,
+        });
         self.show(|reporter| reporter.finish());
-        End { reason, tally: self.tally, elsewhere: self.elsewhere.into_iter().collect() }
+        End {
+            reason,
+            tally: self.tally,
+            elsewhere: self.elsewhere.into_iter().collect(),
+        }
     }
 }
 

@@ -540,7 +540,9 @@ impl Backend for Docker {
     fn ping(&self) -> BoxFuture<'_, Result<(), BackendError>> {
         async move {
             let answer = self.engine.docker.ping().await;
-            answer.map(|_| ()).map_err(|error| self.engine.explain("ask the engine", &error))
+            answer
+                .map(|_| ())
+                .map_err(|error| self.engine.explain("ask the engine", &error))
         }
         .boxed()
     }

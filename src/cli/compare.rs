@@ -1,8 +1,10 @@
 //! Flags of `compare`.
 
+use std::path::PathBuf;
+
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::figures::{Format, confidence, level, limit};
+use super::figures::{confidence, level, limit};
 use crate::model::comparison::Direction;
 
 /// `compare`.
@@ -35,9 +37,25 @@ pub struct Args {
     /// Confidence of the intervals.
     #[arg(long, default_value = "0.95", value_name = "SHARE", value_parser = confidence)]
     pub confidence: f64,
+    /// File or folder of signatures instead of the built-in ones, for iterations that have no judgement yet.
+    #[arg(long, value_name = "PATH")]
+    pub signatures: Option<PathBuf>,
     /// What to print.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     pub format: Format,
+}
+
+/// What `compare` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Words and tables.
+    Text,
+    /// One JSON object.
+    Json,
+    /// For a page that shows Markdown, such as a job's summary.
+    Markdown,
+    /// Annotations of a GitHub job: new categories, what became more, a closed gate.
+    Github,
 }
 
 /// `--expect`.

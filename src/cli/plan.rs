@@ -1,5 +1,7 @@
 //! Flags of `plan`.
 
+use std::path::PathBuf;
+
 use clap::Args as ClapArgs;
 
 use super::figures::{Format, confidence, level, rate};
@@ -23,6 +25,9 @@ pub struct Args {
     /// Confidence of the intervals.
     #[arg(long, default_value = "0.95", value_name = "SHARE", value_parser = confidence)]
     pub confidence: f64,
+    /// File or folder of signatures instead of the built-in ones, for iterations that have no judgement yet.
+    #[arg(long, value_name = "PATH")]
+    pub signatures: Option<PathBuf>,
     /// What to print.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     pub format: Format,

@@ -18,7 +18,10 @@ use crate::model::{Outcome, OutcomeKind};
 
 /// The suite, as it stands in the repository.
 const SUITE: [(&str, &str); 2] = [
-    ("tests/conftest.py", include_str!("../../examples/demo/tests/conftest.py")),
+    (
+        "tests/conftest.py",
+        include_str!("../../examples/demo/tests/conftest.py"),
+    ),
     (
         "tests/router/test_router_e2e_with_mockers.py",
         include_str!("../../examples/demo/tests/router/test_router_e2e_with_mockers.py"),
@@ -83,7 +86,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let differing = differing(&dir)?;
     if !differing.is_empty() {
         return Err(hinted(
-            format!("the demonstration did not show what it promises:\n  {}", differing.join("\n  ")),
+            format!(
+                "the demonstration did not show what it promises:\n  {}",
+                differing.join("\n  ")
+            ),
             format!("look at {}/logs, and run reproduce-flaky doctor", dir.display()),
         ));
     }
@@ -103,7 +109,8 @@ fn directory(args: &Args) -> anyhow::Result<PathBuf> {
             "name a new directory with --dir, or delete that one",
         ));
     }
-    dir.canonicalize().with_context(|| format!("failed to find `{}`", dir.display()))
+    dir.canonicalize()
+        .with_context(|| format!("failed to find `{}`", dir.display()))
 }
 
 /// Containers where an engine answers, else this machine, with a word on what that loses.
@@ -155,13 +162,17 @@ fn differing(dir: &Path) -> anyhow::Result<Vec<String>> {
     for scene in &SCENES {
         let records = judged::sweep(&dir.join("logs").join(scene.directory), &signatures)?.records;
         for (iteration, outcome, categories) in scene.promises {
-            let seen: Option<&Outcome> =
-                records.iter().find(|record| record.iteration == *iteration).map(|record| &record.outcome);
+            let seen: Option<&Outcome> = records
+                .iter()
+                .find(|record| record.iteration == *iteration)
+                .map(|record| &record.outcome);
             if seen.is_some_and(|seen| seen.outcome == *outcome && seen.categories == *categories) {
                 continue;
             }
             let seen = seen.map_or("nothing".to_owned(), |seen| {
-                format!("{} {}", seen.outcome.as_str(), seen.categories.join("+")).trim_end().to_owned()
+                format!("{} {}", seen.outcome.as_str(), seen.categories.join("+"))
+                    .trim_end()
+                    .to_owned()
             });
             found.push(format!(
                 "{} run{iteration:03}: {} {} expected, {seen} found",
@@ -180,10 +191,22 @@ fn guide(dir: &Path) {
     let logs = logs.display();
     anstream::println!("\nWhat to look at:");
     for (path, what) in [
-        ("serial/run005/outcome.json", "exit code 0, and yet a crash: the session never reached its end"),
-        ("serial/run006/run.log", "a hang that held the GIL, ended from outside after 12 s of silence"),
-        ("serial/run007/outcome.json", "the network's fault: outside the failure rate, but shown"),
-        ("n4/run002/outcome.json", "which worker crashed, and while running which test"),
+        (
+            "serial/run005/outcome.json",
+            "exit code 0, and yet a crash: the session never reached its end",
+        ),
+        (
+            "serial/run006/run.log",
+            "a hang that held the GIL, ended from outside after 12 s of silence",
+        ),
+        (
+            "serial/run007/outcome.json",
+            "the network's fault: outside the failure rate, but shown",
+        ),
+        (
+            "n4/run002/outcome.json",
+            "which worker crashed, and while running which test",
+        ),
     ] {
         anstream::println!("  {logs}/{path}\n      {what}");
     }

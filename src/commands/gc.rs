@@ -16,7 +16,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("failed to start the scheduler")?;
     let all = runtime.block_on(docker::leftovers())?;
     let removed: Vec<Leftover> = if args.dry_run {
-        all.iter().filter(|leftover| leftover.fate == Fate::Gone).cloned().collect()
+        all.iter()
+            .filter(|leftover| leftover.fate == Fate::Gone)
+            .cloned()
+            .collect()
     } else {
         runtime.block_on(docker::reap())?
     };

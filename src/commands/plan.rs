@@ -6,14 +6,14 @@ use crate::exit_code::ExitCode;
 use crate::model::plan::Plan;
 use crate::render;
 
-use super::{output, source};
+use super::{output, signatures, source};
 
 /// Prints the plan.
 ///
 /// # Errors
 /// A base that cannot be read or says nothing.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let side = source::read(&args.base)?;
+    let side = source::read(&args.base, &signatures::load(args.signatures.as_deref())?)?.side;
     let plan = Plan::new(side.any, args.confidence, args.alpha, args.below);
     match args.format {
         Format::Json => output::json(&plan)?,

@@ -46,13 +46,20 @@ pub fn run(args: &Args, settings: Option<&Settings>) -> anyhow::Result<ExitCode>
 fn spec(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spec> {
     if args.start > args.end {
         return Err(usage(
-            format!("the first iteration, {}, comes after the last, {}", args.start, args.end),
+            format!(
+                "the first iteration, {}, comes after the last, {}",
+                args.start, args.end
+            ),
             Some("iterations run from --start to --end, both included"),
         ));
     }
     let directory = std::env::current_dir().context("failed to find the current directory")?;
     let mut pytest_args = args.pytest_nodeid.clone();
-    pytest_args.extend(settings.iter().flat_map(|settings| settings.pytest_args.iter().cloned()));
+    pytest_args.extend(
+        settings
+            .iter()
+            .flat_map(|settings| settings.pytest_args.iter().cloned()),
+    );
     pytest_args.extend(args.pytest_args.iter().cloned());
     let backend = BackendKind::from(args.backend);
     Ok(Spec {
@@ -65,7 +72,11 @@ fn spec(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spec> {
         last: args.end,
         jobs: args.jobs(),
         backend,
-        image: if backend == BackendKind::Docker { args.image.clone() } else { String::new() },
+        image: if backend == BackendKind::Docker {
+            args.image.clone()
+        } else {
+            String::new()
+        },
         image_id: None,
         versions: std::collections::BTreeMap::new(),
         pytest_args,
@@ -96,7 +107,12 @@ fn spec(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spec> {
     })
 }
 
-async fn sweep(args: &Args, settings: Option<&Settings>, mut spec: Spec, signatures: SignatureSet) -> anyhow::Result<ExitCode> {
+async fn sweep(
+    args: &Args,
+    settings: Option<&Settings>,
+    mut spec: Spec,
+    signatures: SignatureSet,
+) -> anyhow::Result<ExitCode> {
     let signals = signals()?;
     let plugin = spec.trail.then(|| backend::Plugin {
         module: pytest::trail::PLUGIN_MODULE.to_owned(),
@@ -118,13 +134,20 @@ async fn sweep(args: &Args, settings: Option<&Settings>, mut spec: Spec, signatu
         set_aside(&sweep, args, retry, &signatures)?;
     }
     let recorded = sweep.recorded()?;
-    let missing: Vec<u32> = args.range().iter().filter(|iteration| !recorded.contains(iteration)).collect();
+    let missing: Vec<u32> = args
+        .range()
+        .iter()
+        .filter(|iteration| !recorded.contains(iteration))
+        .collect();
     if !missing.is_empty()
         && let Some(command) = settings.and_then(|settings| settings.before.as_deref())
     {
         before(command).await?;
     }
-    let outcomes = in_range(sweep.dir(), args, &signatures)?.into_iter().map(|(_, outcome)| outcome).collect();
+    let outcomes = in_range(sweep.dir(), args, &signatures)?
+        .into_iter()
+        .map(|(_, outcome)| outcome)
+        .collect();
     let plan = Plan {
         range: (args.start, args.end),
         iterations: missing,
@@ -141,7 +164,13 @@ async fn sweep(args: &Args, settings: Option<&Settings>, mut spec: Spec, signatu
         backend: Arc::clone(&backend),
         signatures,
     });
-    let ran = runner::run(Arc::clone(&context), plan, reporter::open(args.display(), args.verbose), signals).await;
+    let ran = runner::run(
+        Arc::clone(&context),
+        plan,
+        reporter::open(args.display(), args.verbose),
+        signals,
+    )
+    .await;
     backend.close().await;
     finish(args, &context, ran?)
 }
@@ -152,9 +181,7 @@ fn signals() -> anyhow::Result<mpsc::UnboundedReceiver<()>> {
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         let mut stream = signal(kind).context("failed to listen for signals")?;
         let asked = asked.clone();
-        tokio::spawn(async move {
-            while stream.recv().await.is_some() && asked.send(()).is_ok() {}
-        });
+        tokio::spawn(async move { while stream.recv().await.is_some() && asked.send(()).is_ok() {} });
     }
     Ok(signals)
 }
@@ -184,7 +211,11 @@ fn set_aside(sweep: &Sweep, args: &Args, retry: &Retry, signatures: &SignatureSe
 
 fn outcomes(dir: &Path, args: &Args, signatures: &SignatureSet, verdict: Verdict) -> anyhow::Result<BTreeSet<u32>> {
     let judged = in_range(dir, args, signatures)?;
-    Ok(judged.into_iter().filter(|(_, outcome)| outcome.verdict == verdict).map(|(iteration, _)| iteration).collect())
+    Ok(judged
+        .into_iter()
+        .filter(|(_, outcome)| outcome.verdict == verdict)
+        .map(|(iteration, _)| iteration)
+        .collect())
 }
 
 /// Judgements of the recorded iterations that this call asks for.
@@ -203,7 +234,11 @@ fn stop_rules(args: &Args, signatures: &SignatureSet) -> anyhow::Result<StopRule
         time: args.r#for,
         prove_below: args.prove_below,
     };
-    let known: Vec<&str> = signatures.iter().map(|signature| signature.id.as_str()).chain([UNKNOWN]).collect();
+    let known: Vec<&str> = signatures
+        .iter()
+        .map(|signature| signature.id.as_str())
+        .chain([UNKNOWN])
+        .collect();
     if let Some(unknown) = rules.categories().find(|id| !known.contains(id)) {
         return Err(usage(
             format!("no signature has the id `{unknown}` of --until"),
@@ -227,7 +262,10 @@ async fn before(command: &[String]) -> anyhow::Result<()> {
     if status.success() {
         return Ok(());
     }
-    Err(hinted(format!("`{shown}`, the command of `before`, failed: {status}"), "no iteration was started; mend the command and run the sweep again"))
+    Err(hinted(
+        format!("`{shown}`, the command of `before`, failed: {status}"),
+        "no iteration was started; mend the command and run the sweep again",
+    ))
 }
 
 /// Brings the derived files up to date, prints the screen, and finds the exit code.
@@ -237,7 +275,10 @@ fn finish(args: &Args, context: &Context, end: End) -> anyhow::Result<ExitCode> 
     context.sweep.rebuild(&judged.records, &summary)?;
     anstream::println!("{summary}");
     if !end.elsewhere.is_empty() {
-        anstream::eprintln!("note: {} iterations are being run by other processes", end.elsewhere.len());
+        anstream::eprintln!(
+            "note: {} iterations are being run by other processes",
+            end.elsewhere.len()
+        );
     }
     let asked = args.start..=args.end;
     let in_range = || judged.records.iter().filter(|record| asked.contains(&record.iteration));
@@ -263,4 +304,6 @@ fn finish(args: &Args, context: &Context, end: End) -> anyhow::Result<ExitCode> 
     }
 }
 
-fn summary(_: &judged::Judged) -> String { String::new() }
+fn summary(_: &judged::Judged) -> String {
+    String::new()
+}

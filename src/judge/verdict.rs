@@ -385,7 +385,7 @@ fn rule_crashes(facts: &Facts<'_>, session: &Session, cases: &mut [Case], is_tim
         if !ruling.matches_line(facts, Scope::Crash, session.is_xdist, Some(stack.line), &stack.text) {
             ruling.unknown(facts, (Some(stack.line), &stack.text), None);
         }
-        if !session.is_xdist {
+        if !session.is_xdist && !cases.iter().any(|case| case.is_forked) {
             let test = session.running.first().cloned().or_else(|| stack_test(session, stack));
             if !stack.is_late {
                 ruling.fail(test.as_deref());

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde::{Serialize, Serializer};
 
 use super::conditions::Difference;
-use super::side::Side;
+use super::side::{FirstSeen, Side};
 use crate::stats::{self, Count, Fisher};
 
 /// The id of the class that every failed iteration belongs to.
@@ -187,6 +187,9 @@ pub struct Comparison {
     /// In what the two sweeps differ, the intended change included.
     #[serde(skip)]
     pub differences: Vec<Difference>,
+    /// Categories that the base does not have, and where the new one shows them first.
+    #[serde(skip)]
+    pub appeared: Vec<(String, Option<FirstSeen>)>,
 }
 
 impl Comparison {
@@ -237,8 +240,22 @@ impl Comparison {
             notes,
             question,
             differences,
+            appeared: appeared(base, new),
         }
     }
+}
+
+fn appeared(base: &Side, new: &Side) -> Vec<(String, Option<FirstSeen>)> {
+    // Typed counts have no categories, so nothing can be new against them.
+    if base.conditions.is_none() {
+        return Vec::new();
+    }
+    let is_new = |id: &&String| base.class(id).failed() == 0 && new.class(id).failed() > 0;
+    new.by_category
+        .keys()
+        .filter(is_new)
+        .map(|id| (id.clone(), new.first_seen.get(id).cloned()))
+        .collect()
 }
 
 fn verdict(fisher: Fisher, p_adjusted: f64, question: Question) -> Finding {

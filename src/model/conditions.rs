@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Spec;
 use super::spec::short_id;
+use super::{Record, Spec};
 
 /// What can make two sweeps differ besides the change that is looked for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,6 +16,23 @@ pub struct Conditions {
     pub nodes: BTreeSet<String>,
     /// Backends its iterations ran on.
     pub backends: BTreeSet<String>,
+}
+
+impl Conditions {
+    /// What a sweep ran under, by its specification and by the facts of its iterations.
+    #[must_use]
+    pub fn of(spec: Option<&Spec>, records: &[Record]) -> Conditions {
+        let mut found = Conditions {
+            spec: spec.cloned(),
+            ..Conditions::default()
+        };
+        for exit in records.iter().filter_map(|record| record.exit.as_ref()) {
+            found.image_ids.extend(exit.image_id.clone());
+            found.nodes.extend(exit.node.clone());
+            found.backends.extend(exit.backend.clone());
+        }
+        found
+    }
 }
 
 /// Whether a difference is what one compares for, or what one has to rule out.

@@ -1,10 +1,36 @@
 //! One side of a comparison: counts by class, and the conditions they were made under.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::comparison::ANY;
 use super::conditions::Conditions;
+use super::drift::{Drift, Point};
+use super::{Record, Spec, Verdict};
 use crate::stats::Count;
+
+/// The first iteration that a category was seen in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstSeen {
+    /// Its number.
+    pub iteration: u32,
+    /// The test it failed in, where one is named.
+    pub test: Option<String>,
+    /// The line that says so, where there is one.
+    pub evidence: Option<String>,
+}
+
+impl FirstSeen {
+    fn of(category: &str, record: &Record) -> FirstSeen {
+        let outcome = &record.outcome;
+        let evidence = outcome.evidence.iter().find(|evidence| evidence.category == category);
+        let named = evidence.and_then(|evidence| evidence.test.clone());
+        FirstSeen {
+            iteration: record.iteration,
+            test: named.or_else(|| outcome.failing_tests.first().cloned()),
+            evidence: evidence.map(|evidence| evidence.text.clone()),
+        }
+    }
+}
 
 /// What a comparison needs to know about a sweep, or about counts somebody typed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,6 +41,8 @@ pub struct Side {
     pub any: Count,
     /// Failed iterations by category; one with two categories counts in both.
     pub by_category: BTreeMap<String, u64>,
+    /// Where each category was seen first.
+    pub first_seen: BTreeMap<String, FirstSeen>,
     /// Iterations that say nothing about the tests.
     pub errored: u64,
     /// Iterations in flight while it was read.
@@ -36,6 +64,43 @@ impl Side {
             any,
             ..Side::default()
         }
+    }
+
+    /// A sweep as it is on disk. `spec` is `None` for a tree of the script; `running` is the number of iterations that
+    /// some process is running now.
+    #[must_use]
+    pub fn from_records(name: &str, spec: Option<&Spec>, records: &[Record], running: u64) -> Side {
+        let mut side = Side {
+            name: name.to_owned(),
+            running,
+            conditions: Some(Conditions::of(spec, records)),
+            ..Side::default()
+        };
+        let (mut failed, mut of) = (0, 0);
+        for record in records {
+            let outcome = &record.outcome;
+            match outcome.verdict {
+                Verdict::Errored => side.errored += 1,
+                Verdict::Passed => of += 1,
+                Verdict::Failed => {
+                    (failed, of) = (failed + 1, of + 1);
+                    let categories: BTreeSet<&String> = outcome.categories.iter().collect();
+                    for category in categories {
+                        *side.by_category.entry(category.clone()).or_default() += 1;
+                        side.first_seen
+                            .entry(category.clone())
+                            .or_insert_with(|| FirstSeen::of(category, record));
+                    }
+                }
+            }
+        }
+        side.any = Count::new(failed, of).unwrap_or_default();
+        if let Some(spec) = spec {
+            let asked = u64::from(spec.last.saturating_sub(spec.first)) + 1;
+            side.missing = asked.saturating_sub(records.len() as u64);
+        }
+        side.regimes = Drift::of(records.iter().filter_map(Point::of).collect()).words();
+        side
     }
 
     /// The count of a class, with the same denominator for every class.

@@ -117,6 +117,16 @@ impl Reader {
             self.console.marker = Some((number, text.trim().to_owned()));
             return false;
         }
+        // Printed by a test, or by another thread, these stand behind what the line held already.
+        if let Some(at) = middle(text) {
+            self.progress(number, &text[..at]);
+            if text[at..].starts_with('+') {
+                self.timeout_banner(number);
+            } else {
+                self.start(number, Some(text[at..].trim_end().chars().count()));
+            }
+            return false;
+        }
         if let Some(banner) = row::banner(text) {
             if let Some(done) = self.banner(&banner, number) {
                 return done;
@@ -366,12 +376,13 @@ impl Reader {
     }
 
     fn timeout_banner(&mut self, number: u64) {
-        let is_open = self.stack
-            && self
-                .open
-                .last()
-                .and_then(|session| session.stacks.last())
-                .is_some_and(|stack| stack.kind == StackKind::Timeout);
+        let stacks = self
+            .open
+            .last()
+            .map_or(&self.console.stacks_before, |session| &session.stacks);
+        let is_open = stacks
+            .last()
+            .is_some_and(|stack| stack.kind == StackKind::Timeout && stack.has_frames && !stack.is_followed);
         if is_open {
             self.stack = false;
             return;
@@ -466,8 +477,11 @@ impl Reader {
             Some(Found::Watchdog) => self.push_stack(StackKind::Watchdog, number, text),
             Some(Found::Mark(kind)) => {
                 let session = self.session(number);
-                session.is_xdist |= matches!(kind, MarkKind::WorkerLost | MarkKind::WorkersGivenUp);
-                session.mark(kind, number, text);
+                let is_workers = matches!(kind, MarkKind::WorkerLost | MarkKind::WorkersGivenUp);
+                // A test of a session without workers may print the words; a log that lost its head may have workers.
+                if !is_workers || session.is_xdist || !session.has_header {
+                    session.mark(kind, number, text);
+                }
             }
             None => {}
         }
@@ -487,6 +501,20 @@ impl Reader {
 
     /// Takes a line that shows a test's beginning or end; false when it does not.
     fn progress_row(&mut self, number: u64, text: &str) -> bool {
+        if let Some(start) = self.open.last_mut().and_then(|session| session.wrapped.take()) {
+            let joined = format!("{start}{}", text.trim_end());
+            if let Some(progress) = row::progress(&joined)
+                && progress.id.len() > start.len()
+                && progress.id.ends_with(']')
+            {
+                if let Some(session) = self.open.last_mut() {
+                    session.running.retain(|running| *running != start);
+                }
+                self.own_line(number);
+                self.result(&progress, number);
+                return true;
+            }
+        }
         let has_id = memchr::memmem::find(text.as_bytes(), b"::").is_some();
         if has_id && let Some(progress) = row::progress(text) {
             // After the end a wrapper may name tests in words of its own; only a result with pytest's tail counts.
@@ -543,6 +571,9 @@ impl Reader {
         let id = progress.id;
         match progress.status {
             None => {
+                if id.contains('[') && !id.ends_with(']') && progress.rest.is_empty() {
+                    session.wrapped = Some(id.to_owned());
+                }
                 if !session.is_xdist {
                     session.running.clear();
                 }
@@ -682,6 +713,21 @@ impl Reader {
         }
         self.console
     }
+}
+
+/// Where a header or a timeout's banner begins on a line that holds something else before it.
+fn middle(text: &str) -> Option<usize> {
+    if text.len() < 20 || !text.ends_with(['=', '+']) {
+        return None;
+    }
+    for (title, fill) in [("= test session starts =", '='), ("+ Timeout +", '+')] {
+        if let Some(at) = memchr::memmem::find(text.as_bytes(), title.as_bytes()) {
+            let before = text[..=at].trim_end_matches(fill);
+            let is_rule = text[at + title.len()..].chars().all(|char| char == fill);
+            return (!before.is_empty() && is_rule && at - before.len() > 5).then_some(before.len());
+        }
+    }
+    None
 }
 
 /// Text of a fatal block's head, without what stood on the line before it.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::io::{self, BufRead};
 
 use super::prefix::{self, Prefix};
+use super::row;
 
 /// Bytes kept of the beginning of a line.
 const HEAD: usize = 24 * 1024;
@@ -156,9 +157,30 @@ impl<R: BufRead> Lines<R> {
 
 /// Where the rule of `=` of pytest's first line begins.
 fn header_start(text: &str) -> Option<usize> {
-    let title = memchr::memmem::find(text.as_bytes(), b"= test session starts =")?;
-    let before = text[..=title].trim_end_matches('=');
-    Some(before.len())
+    for title in [
+        "= test session starts =",
+        "= FAILURES =",
+        "= ERRORS =",
+        "= short test summary info =",
+    ] {
+        if let Some(at) = memchr::memmem::find(text.as_bytes(), title.as_bytes()) {
+            let before = text[..=at].trim_end_matches('=');
+            return Some(before.len());
+        }
+    }
+    // Quiet sessions have no rules; their last line is a list of counts and a time.
+    if text.ends_with('s') && text.contains(" in ") {
+        for (at, _) in text
+            .char_indices()
+            .filter(|(_, char)| char.is_ascii_digit() || *char == 'n')
+        {
+            let is_start = text[..at].chars().next_back().is_none_or(char::is_whitespace);
+            if is_start && row::closing(&text[at..]).is_some() {
+                return Some(at);
+            }
+        }
+    }
+    None
 }
 
 /// Text of a line without escape sequences.

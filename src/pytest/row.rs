@@ -65,8 +65,8 @@ pub fn closing(title: &str) -> Option<Closing> {
     let time = &title[at + 4..];
     let seconds = time.split_once(" (").map_or(time, |(seconds, _)| seconds);
     let elapsed_s: f64 = seconds
-        .strip_suffix("s")
-        .or_else(|| seconds.strip_suffix(" seconds"))?
+        .strip_suffix(" seconds")
+        .or_else(|| seconds.strip_suffix('s'))?
         .trim()
         .parse()
         .ok()?;
@@ -212,8 +212,8 @@ fn worker_progress(text: &str) -> Option<Progress<'_>> {
         return None;
     }
     let end = nodeid::length(rest);
-    // Nothing of pytest's own follows the id here, so all of it belongs to the id unless another process wrote into it.
-    let id = if rest[end..].trim().is_empty() || !rest[..end].contains('[') {
+    // Nothing of pytest's own follows the id here: a rest that ends in a bracket is the id's, any other another process's.
+    let id = if !rest.trim_end().ends_with(']') || !rest[..end].contains('[') {
         &rest[..end]
     } else {
         rest.trim_end()

@@ -21,7 +21,9 @@ impl Lines {
 
 impl Reporter for Lines {
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        let Some(line) = line(event, self.is_verbose) else { return Ok(()) };
+        let Some(line) = line(event, self.is_verbose) else {
+            return Ok(());
+        };
         writeln!(anstream::stderr().lock(), "{line}")
     }
 }
@@ -29,27 +31,68 @@ impl Reporter for Lines {
 /// What one event reads like.
 pub(super) fn line(event: &Event, is_verbose: bool) -> Option<String> {
     match &event.kind {
-        EventKind::SweepStarted { sweep, first, last, jobs, planned, recorded, versions, .. } => {
-            let resumed = if *recorded > 0 { format!(", {recorded} recorded before") } else { String::new() };
+        EventKind::SweepStarted {
+            sweep,
+            first,
+            last,
+            jobs,
+            planned,
+            recorded,
+            versions,
+            ..
+        } => {
+            let resumed = if *recorded > 0 {
+                format!(", {recorded} recorded before")
+            } else {
+                String::new()
+            };
             let mut text = format!("{sweep}: iterations {first}-{last}, {planned} to run{resumed}, {jobs} at a time");
             if is_verbose {
-                let versions: Vec<String> = versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+                let versions: Vec<String> = versions
+                    .iter()
+                    .map(|(name, version)| format!("{name} {version}"))
+                    .collect();
                 text.push_str(&format!("\n  {}", versions.join(", ")));
             }
             Some(text)
         }
-        EventKind::IterationStarted { iteration, attempt } => {
-            is_verbose.then(|| format!("          run{iteration:03} started{}", if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() }))
-        }
-        EventKind::IterationSlow { iteration, running_s, usual_s } => Some(format!(
+        EventKind::IterationStarted { iteration, attempt } => is_verbose.then(|| {
+            format!(
+                "          run{iteration:03} started{}",
+                if *attempt > 1 {
+                    format!(", attempt {attempt}")
+                } else {
+                    String::new()
+                }
+            )
+        }),
+        EventKind::IterationSlow {
+            iteration,
+            running_s,
+            usual_s,
+        } => Some(format!(
             "          run{iteration:03} has been running for {}, the others took {}",
             seconds(*running_s),
             seconds(*usual_s)
         )),
-        EventKind::AttemptLost { iteration, attempt, reason } => {
-            Some(format!("          run{iteration:03} attempt {attempt} is lost: {}", printable(reason)))
-        }
-        EventKind::IterationFinished { iteration, verdict, outcome, categories, failing_tests, duration_s, reason, .. } => {
+        EventKind::AttemptLost {
+            iteration,
+            attempt,
+            reason,
+        } => Some(format!(
+            "          run{iteration:03} attempt {attempt} is lost: {}",
+            printable(reason)
+        )),
+        EventKind::IterationFinished {
+            iteration,
+            verdict,
+            outcome,
+            categories,
+            failing_tests,
+            duration_s,
+            reason,
+            ..
+        } => {
             let mut text = format!(
                 "{} run{iteration:03} {} {:>7}",
                 place(&event.tally),
@@ -100,5 +143,8 @@ fn seconds(seconds: f64) -> String {
     if seconds < 100.0 {
         return format!("{seconds:.1} s");
     }
-    humantime::format_duration(Duration::from_secs(Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs())).to_string()
+    humantime::format_duration(Duration::from_secs(
+        Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs(),
+    ))
+    .to_string()
 }

@@ -26,12 +26,19 @@ impl Bars {
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         let sweep = screen.add(ProgressBar::new(0));
         sweep.set_style(style("{bar:24.cyan/blue} {pos}/{len}  {msg}"));
-        Bars { screen, sweep, lines: BTreeMap::new(), before: None }
+        Bars {
+            screen,
+            sweep,
+            lines: BTreeMap::new(),
+            before: None,
+        }
     }
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the template is a constant that was tried").progress_chars("━╸─")
+    ProgressStyle::with_template(template)
+        .expect("the template is a constant that was tried")
+        .progress_chars("━╸─")
 }
 
 impl Reporter for Bars {
@@ -41,15 +48,19 @@ impl Reporter for Bars {
         if let Some(line) = plain::line(event, false) {
             self.screen.println(line)?;
         }
-        self.sweep.set_length(u64::from(tally.recorded() + tally.running + tally.pending));
+        self.sweep
+            .set_length(u64::from(tally.recorded() + tally.running + tally.pending));
         self.sweep.set_position(u64::from(tally.recorded()));
         self.sweep.set_message(message(tally, event.elapsed_s, before));
         Ok(())
     }
 
     fn tick(&mut self, running: &[Running]) -> io::Result<()> {
-        let shown: BTreeMap<u32, &Running> =
-            running.iter().take(MOST_LINES).map(|running| (running.iteration, running)).collect();
+        let shown: BTreeMap<u32, &Running> = running
+            .iter()
+            .take(MOST_LINES)
+            .map(|running| (running.iteration, running))
+            .collect();
         self.lines.retain(|iteration, line| {
             let stays = shown.contains_key(iteration);
             if !stays {
@@ -91,7 +102,11 @@ fn message(tally: &Tally, elapsed_s: f64, before: u32) -> String {
     if tally.errored > 0 {
         text.push_str(&format!("  {} errored", tally.errored));
     }
-    let categories: Vec<String> = tally.by_category.iter().map(|(id, count)| format!("{id} {count}")).collect();
+    let categories: Vec<String> = tally
+        .by_category
+        .iter()
+        .map(|(id, count)| format!("{id} {count}"))
+        .collect();
     if !categories.is_empty() {
         text.push_str(&format!("  ({})", categories.join(", ")));
     }

@@ -27,7 +27,10 @@ impl Place {
     }
 
     pub(crate) fn endings() -> Place {
-        Place::new(&[("test_endings.py", include_str!("../fixtures/suites/endings/test_endings.py"))])
+        Place::new(&[(
+            "test_endings.py",
+            include_str!("../fixtures/suites/endings/test_endings.py"),
+        )])
     }
 
     pub(crate) fn passing() -> Place {
@@ -40,7 +43,11 @@ impl Place {
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_reproduce-flaky"));
-        command.args(words).current_dir(self.dir.path()).stdin(Stdio::null()).env("NO_COLOR", "1");
+        command
+            .args(words)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .env("NO_COLOR", "1");
         command
     }
 
@@ -54,10 +61,16 @@ impl Place {
         let header = reader.headers().unwrap().clone();
         let mut rows = BTreeMap::new();
         for row in reader.records().map(Result::unwrap) {
-            let row: BTreeMap<String, String> =
-                header.iter().map(str::to_owned).zip(row.iter().map(str::to_owned)).collect();
+            let row: BTreeMap<String, String> = header
+                .iter()
+                .map(str::to_owned)
+                .zip(row.iter().map(str::to_owned))
+                .collect();
             let iteration: u32 = row["iteration"].parse().unwrap();
-            assert!(rows.insert(iteration, row).is_none(), "iteration {iteration} stands twice in results.csv");
+            assert!(
+                rows.insert(iteration, row).is_none(),
+                "iteration {iteration} stands twice in results.csv"
+            );
         }
         rows
     }
@@ -105,7 +118,11 @@ fn endings_are_told_apart(place: &Place) {
     for (iteration, verdict, outcome, categories, code, signal) in ENDINGS {
         let row = &rows[&iteration];
         let seen = ["verdict", "outcome", "categories", "exit_code", "signal"].map(|column| row[column].as_str());
-        assert_eq!(seen, [verdict, outcome, categories, code, signal], "iteration {iteration}: {row:?}");
+        assert_eq!(
+            seen,
+            [verdict, outcome, categories, code, signal],
+            "iteration {iteration}: {row:?}"
+        );
         let test = match iteration {
             1 | 12 => "",
             2 => "test_endings.py::test_router_decisions",
@@ -125,7 +142,9 @@ fn endings_are_told_apart(place: &Place) {
 #[test]
 fn every_ending_is_told_apart_in_processes_of_this_machine() {
     let place = Place::endings();
-    place.run(&["--backend", "local", "-p", "serial", "-s", "1", "-e", "12", "-j", "4"]).exits(3);
+    place
+        .run(&["--backend", "local", "-p", "serial", "-s", "1", "-e", "12", "-j", "4"])
+        .exits(3);
     endings_are_told_apart(&place);
 }
 
@@ -135,7 +154,9 @@ fn every_ending_is_told_apart_in_containers_and_none_stays() {
         return;
     }
     let place = Place::endings();
-    place.run(&["-i", "host", "-p", "serial", "-s", "1", "-e", "12", "-j", "4"]).exits(3);
+    place
+        .run(&["-i", "host", "-p", "serial", "-s", "1", "-e", "12", "-j", "4"])
+        .exits(3);
     endings_are_told_apart(&place);
     assert_eq!(engine::containers_of(place.dir.path()), "");
 }
@@ -152,11 +173,18 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 fn published(sweep: &Path) -> usize {
     let Ok(entries) = fs::read_dir(sweep) else { return 0 };
-    entries.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("run")).count()
+    entries
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("run"))
+        .count()
 }
 
 fn spawn(place: &Place, words: &[&str]) -> Child {
-    place.command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    place
+        .command(words)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 #[track_caller]
@@ -199,7 +227,11 @@ fn an_interrupted_sweep_ends_with_130_writes_its_summary_and_leaves_no_container
         return;
     }
     let place = Place::new(&[("test_slow.py", "import time\n\ndef test_slow():\n    time.sleep(0.5)\n")]);
-    let mut sweep = place.command(&["-i", "host", "-e", "500"]).stderr(Stdio::null()).spawn().unwrap();
+    let mut sweep = place
+        .command(&["-i", "host", "-e", "500"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     until("the first result", || published(&place.path("logs/serial")) >= 1);
     let pid = rustix::process::Pid::from_raw(i32::try_from(sweep.id()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
@@ -227,10 +259,28 @@ fn a_tests_own_logs_stand_beside_the_sessions() {
 #[test]
 fn a_dry_run_starts_nothing_and_names_the_docker_run_line() {
     let place = Place::passing();
-    let ran = place.run(&["--dry-run", "-i", "app:ci", "-p", "4", "-e", "7", "-E", "TOKEN", "--", "-k", "x y"]).exits(0);
+    let ran = place
+        .run(&[
+            "--dry-run",
+            "-i",
+            "app:ci",
+            "-p",
+            "4",
+            "-e",
+            "7",
+            "-E",
+            "TOKEN",
+            "--",
+            "-k",
+            "x y",
+        ])
+        .exits(0);
     let out = ran.out();
     assert!(out.contains("7 to run of 1-7"), "{out}");
-    assert!(out.contains("docker run") && out.contains("app:ci") && out.contains("--shm-size"), "{out}");
+    assert!(
+        out.contains("docker run") && out.contains("app:ci") && out.contains("--shm-size"),
+        "{out}"
+    );
     assert!(out.contains("'x y'"), "{out}");
     assert!(!place.path("logs").exists());
 }
@@ -238,11 +288,20 @@ fn a_dry_run_starts_nothing_and_names_the_docker_run_line() {
 #[test]
 fn the_event_stream_is_json_on_stdout_and_nothing_else_is() {
     let place = Place::passing();
-    let ran = place.run(&["--backend", "local", "-e", "2", "--progress", "jsonl"]).exits(0);
-    let events: Vec<serde_json::Value> = ran.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ran = place
+        .run(&["--backend", "local", "-e", "2", "--progress", "jsonl"])
+        .exits(0);
+    let events: Vec<serde_json::Value> = ran
+        .out()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(events.first().unwrap()["event"], "sweep_started");
     let last = events.last().unwrap();
-    assert_eq!((last["event"].as_str(), last["tally"]["passed"].as_u64()), (Some("sweep_finished"), Some(2)));
+    assert_eq!(
+        (last["event"].as_str(), last["tally"]["passed"].as_u64()),
+        (Some("sweep_finished"), Some(2))
+    );
     assert!(last["elapsed_s"].is_number() && last["at"].is_string());
 }
 
@@ -250,10 +309,18 @@ fn the_event_stream_is_json_on_stdout_and_nothing_else_is() {
 fn retried_iterations_run_again_and_the_old_ones_are_kept() {
     let place = Place::endings();
     place.run(&["--backend", "local", "-s", "4", "-e", "5"]).exits(3);
-    let ran = place.run(&["--backend", "local", "-s", "4", "-e", "5", "--retry", "errored"]).exits(3);
-    let kept = fs::read_dir(place.path("logs/serial/.attempts")).unwrap().map(|entry| entry.unwrap().file_name());
+    let ran = place
+        .run(&["--backend", "local", "-s", "4", "-e", "5", "--retry", "errored"])
+        .exits(3);
+    let kept = fs::read_dir(place.path("logs/serial/.attempts"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
     let kept: Vec<String> = kept.map(|name| name.to_string_lossy().into_owned()).collect();
-    assert!(kept.iter().any(|name| name.starts_with("run005")), "{kept:?}\n{}", ran.err());
+    assert!(
+        kept.iter().any(|name| name.starts_with("run005")),
+        "{kept:?}\n{}",
+        ran.err()
+    );
     assert!(!kept.iter().any(|name| name.starts_with("run004")), "{kept:?}");
     assert_eq!(place.rows("logs/serial").len(), 2);
 }
@@ -261,12 +328,24 @@ fn retried_iterations_run_again_and_the_old_ones_are_kept() {
 #[test]
 fn the_command_of_before_runs_once_and_its_failure_stops_the_sweep() {
     let place = Place::passing();
-    fs::write(place.path("reproduce-flaky.toml"), "backend = \"local\"\nbefore = [\"sh\", \"-c\", \"echo x >> built\"]\n").unwrap();
+    fs::write(
+        place.path("reproduce-flaky.toml"),
+        "backend = \"local\"\nbefore = [\"sh\", \"-c\", \"echo x >> built\"]\n",
+    )
+    .unwrap();
     place.run(&["-e", "2"]).exits(0);
     place.run(&["-e", "2"]).exits(0);
     assert_eq!(fs::read_to_string(place.path("built")).unwrap(), "x\n");
-    fs::write(place.path("reproduce-flaky.toml"), "backend = \"local\"\nbefore = [\"false\"]\n").unwrap();
+    fs::write(
+        place.path("reproduce-flaky.toml"),
+        "backend = \"local\"\nbefore = [\"false\"]\n",
+    )
+    .unwrap();
     let ran = place.run(&["-e", "3"]).exits(1);
-    assert!(ran.err().contains("`false`, the command of `before`, failed"), "{}", ran.err());
+    assert!(
+        ran.err().contains("`false`, the command of `before`, failed"),
+        "{}",
+        ran.err()
+    );
     assert_eq!(published(&place.path("logs/serial")), 2);
 }

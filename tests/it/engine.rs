@@ -22,13 +22,28 @@ pub(crate) fn answers() -> bool {
 /// What `docker` prints, or nothing where it fails.
 fn docker(words: &[&str]) -> Option<String> {
     let output = Command::new("docker").args(words).stdin(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Names of the containers of sweeps below `dir`, running or not, a line each.
 pub(crate) fn containers_of(dir: &Path) -> String {
     let format = "{{.Names}} {{.Label \"reproduce-flaky.sweep\"}}";
-    let listed = docker(&["ps", "-a", "--filter", "label=reproduce-flaky.sweep", "--format", format]).unwrap();
+    let listed = docker(&[
+        "ps",
+        "-a",
+        "--filter",
+        "label=reproduce-flaky.sweep",
+        "--format",
+        format,
+    ])
+    .unwrap();
     let dir = dir.canonicalize().unwrap().display().to_string();
-    listed.lines().filter(|line| line.contains(&dir)).map(|line| format!("{line}\n")).collect()
+    listed
+        .lines()
+        .filter(|line| line.contains(&dir))
+        .map(|line| format!("{line}\n"))
+        .collect()
 }

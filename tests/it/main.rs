@@ -1,9 +1,13 @@
 //! One test binary: each module tests one part of the tool from outside.
 
 mod cli;
+mod console_fuzz;
 mod engine;
+mod logs;
 mod messages;
 mod place;
+mod report_sweeps;
+mod signatures;
 mod simulation;
 mod stats;
 mod store;

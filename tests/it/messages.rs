@@ -16,7 +16,11 @@ fn errors(place: &Place, words: &[&str], code: i32) -> String {
         .map(|line| line.replace(&dir, "DIR").trim_end().to_owned())
         .filter(|line| !line.is_empty())
         .collect();
-    format!("$ reproduce-flaky {}  [exit {code}]\n{}\n", shell_words::join(words), lines.join("\n"))
+    format!(
+        "$ reproduce-flaky {}  [exit {code}]\n{}\n",
+        shell_words::join(words),
+        lines.join("\n")
+    )
 }
 
 #[test]
@@ -35,9 +39,17 @@ fn bad_input_gets_a_clear_error_with_the_thing_the_place_and_a_hint() {
     add(&["--shm-size", "much"], 2);
     add(&["--nonsense"], 2);
 
-    fs::write(place.path("broken.toml"), "[[signature]]\nid = \"A9\"\ntitle = \"x\"\nscope = [\"failure\"]\nany = ['(']\n").unwrap();
+    fs::write(
+        place.path("broken.toml"),
+        "[[signature]]\nid = \"A9\"\ntitle = \"x\"\nscope = [\"failure\"]\nany = ['(']\n",
+    )
+    .unwrap();
     add(&[&local[..], &["--signatures", "broken.toml"]].concat(), 1);
-    fs::write(place.path("unknown.toml"), "[[signature]]\nid = \"A9\"\ntitel = \"x\"\n").unwrap();
+    fs::write(
+        place.path("unknown.toml"),
+        "[[signature]]\nid = \"A9\"\ntitel = \"x\"\n",
+    )
+    .unwrap();
     add(&[&local[..], &["--signatures", "unknown.toml"]].concat(), 1);
     add(&[&local[..], &["--signatures", "absent.toml"]].concat(), 1);
 
@@ -63,7 +75,10 @@ fn what_the_engine_cannot_do_is_found_before_the_first_iteration() {
     let place = Place::passing();
     let mut page = String::new();
     page.push_str(&errors(&place, &["-i", "no-such-image:ci", "-e", "1"], 1));
-    assert!(!place.path("logs").exists(), "nothing is written for a sweep that cannot start");
+    assert!(
+        !place.path("logs").exists(),
+        "nothing is written for a sweep that cannot start"
+    );
     insta::assert_snapshot!(page);
 }
 
@@ -77,8 +92,14 @@ fn a_socket_that_is_not_there_is_named() {
         .unwrap();
     assert_eq!(ran.status.code(), Some(1));
     let err = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert!(err.contains("error: no container engine answers at `") && err.contains("/nonexistent/docker.sock`"), "{err}");
-    assert!(err.contains("\nhint: start the Docker service, set DOCKER_HOST, or use --backend local"), "{err}");
+    assert!(
+        err.contains("error: no container engine answers at `") && err.contains("/nonexistent/docker.sock`"),
+        "{err}"
+    );
+    assert!(
+        err.contains("\nhint: start the Docker service, set DOCKER_HOST, or use --backend local"),
+        "{err}"
+    );
 }
 
 #[test]

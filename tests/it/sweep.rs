@@ -62,13 +62,25 @@ impl Backend for Scripted {
 
     fn start<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<Box<dyn Session>, BackendError>> {
         async move {
-            let act = self.acts.lock().unwrap().get_mut(&attempt.iteration).and_then(VecDeque::pop_front);
+            let act = self
+                .acts
+                .lock()
+                .unwrap()
+                .get_mut(&attempt.iteration)
+                .and_then(VecDeque::pop_front);
             let act = act.unwrap_or(Act::Pass);
             self.started.notify_one();
             if act == Act::Lost {
-                return Err(BackendError::Lost { cause: "the daemon went away".to_owned() });
+                return Err(BackendError::Lost {
+                    cause: "the daemon went away".to_owned(),
+                });
             }
-            let session = Told { act, printed: false, ended: Arc::new(Notify::new()), signals: Vec::new() };
+            let session = Told {
+                act,
+                printed: false,
+                ended: Arc::new(Notify::new()),
+                signals: Vec::new(),
+            };
             Ok(Box::new(session) as Box<dyn Session>)
         }
         .boxed()
@@ -99,7 +111,9 @@ impl Session for Told {
             }
             match self.act {
                 Act::Pass | Act::Fail => Ok(None),
-                Act::Vanish | Act::Lost => Err(BackendError::Lost { cause: "the container was removed".to_owned() }),
+                Act::Vanish | Act::Lost => Err(BackendError::Lost {
+                    cause: "the container was removed".to_owned(),
+                }),
                 Act::Hang | Act::Stubborn | Act::Unkillable => {
                     self.ended.notified().await;
                     Ok(None)
@@ -125,7 +139,14 @@ impl Session for Told {
             (_, Some(Signal::Kill)) => (137, Some(9)),
             (_, _) => (143, Some(15)),
         };
-        async move { Ok(Ended { code: Some(code), signal, ..Ended::default() }) }.boxed()
+        async move {
+            Ok(Ended {
+                code: Some(code),
+                signal,
+                ..Ended::default()
+            })
+        }
+        .boxed()
     }
 }
 
@@ -197,14 +218,22 @@ impl SweepTest {
             output_env: "DYN_TEST_OUTPUT_PATH".to_owned(),
             host_requirements: None,
             container: reproduce_flaky::model::spec::Container::default(),
-            deadlines: Deadlines { total_s: 660.0, silence_s: self.silence, grace_s: 10.0 },
+            deadlines: Deadlines {
+                total_s: 660.0,
+                silence_s: self.silence,
+                grace_s: 10.0,
+            },
             max_attempts: 3,
         }
     }
 
     /// Runs what is missing; the test's clock jumps over every wait.
     fn run(&self) -> (End, Vec<String>) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
         runtime.block_on(self.run_on_a_paused_clock())
     }
 
@@ -213,7 +242,10 @@ impl SweepTest {
         let sweep = Sweep::open(self.logs.path(), &spec).unwrap();
         let recorded = sweep.recorded().unwrap();
         let started = Arc::new(Notify::new());
-        let backend = Scripted { acts: Mutex::new(self.acts.clone()), started: Arc::clone(&started) };
+        let backend = Scripted {
+            acts: Mutex::new(self.acts.clone()),
+            started: Arc::clone(&started),
+        };
         let events = Arc::new(Mutex::new(Vec::new()));
         let (signal, signals) = mpsc::unbounded_channel();
         if let Some((attempts, count)) = self.signals_after {
@@ -230,7 +262,9 @@ impl SweepTest {
         }
         let plan = Plan {
             range: (1, self.last),
-            iterations: (1..=self.last).filter(|iteration| !recorded.contains(iteration)).collect(),
+            iterations: (1..=self.last)
+                .filter(|iteration| !recorded.contains(iteration))
+                .collect(),
             recorded: Vec::new(),
             jobs: self.jobs,
             stop: self.stop.clone(),
@@ -316,7 +350,16 @@ fn a_resume_runs_only_the_missing_iterations() {
 fn a_lost_attempt_is_tried_again_and_is_no_result() {
     let test = SweepTest::new(1).act(1, &[Act::Lost, Act::Vanish, Act::Fail]);
     let (end, told) = test.run();
-    assert_eq!(told[1..6], ["1 started, attempt 1", "1 lost attempt 1", "1 started, attempt 2", "1 lost attempt 2", "1 started, attempt 3"]);
+    assert_eq!(
+        told[1..6],
+        [
+            "1 started, attempt 1",
+            "1 lost attempt 1",
+            "1 started, attempt 2",
+            "1 lost attempt 2",
+            "1 started, attempt 3"
+        ]
+    );
     assert_eq!(end.reason, Reason::Complete);
     assert_eq!(test.outcome(1)["outcome"], "failed");
     assert_eq!(json(&test.dir().join("run001/exit.json"))["attempts"], 3);
@@ -326,7 +369,11 @@ fn a_lost_attempt_is_tried_again_and_is_no_result() {
 fn three_attempts_lost_for_one_reason_stop_the_sweep_and_record_the_iteration_as_errored() {
     let test = SweepTest::new(5).act(1, &[Act::Lost; 3]);
     let (end, _) = test.run();
-    assert!(matches!(&end.reason, Reason::Broken(cause) if cause.contains("the daemon went away")), "{:?}", end.reason);
+    assert!(
+        matches!(&end.reason, Reason::Broken(cause) if cause.contains("the daemon went away")),
+        "{:?}",
+        end.reason
+    );
     assert_eq!(test.recorded(), [1]);
     assert_eq!(test.outcome(1)["verdict"], "errored");
 }
@@ -334,7 +381,12 @@ fn three_attempts_lost_for_one_reason_stop_the_sweep_and_record_the_iteration_as
 #[test]
 fn attempts_lost_at_the_same_moment_do_not_stop_the_sweep() {
     let lost = [Act::Lost];
-    let test = SweepTest::new(4).jobs(4).act(1, &lost).act(2, &lost).act(3, &lost).act(4, &lost);
+    let test = SweepTest::new(4)
+        .jobs(4)
+        .act(1, &lost)
+        .act(2, &lost)
+        .act(3, &lost)
+        .act(4, &lost);
     let (end, _) = test.run();
     assert_eq!(end.reason, Reason::Complete);
     assert_eq!(end.tally.passed, 4);
@@ -345,9 +397,15 @@ fn a_session_that_hangs_is_ended_at_the_deadline_and_said_to_be_hung() {
     let test = SweepTest::new(2).act(1, &[Act::Hang]).act(2, &[Act::Stubborn]);
     let (end, told) = test.run();
     assert_eq!(end.tally.failed, 2);
-    assert!(told.contains(&"1 hung".to_owned()) && told.contains(&"2 hung".to_owned()), "{told:?}");
+    assert!(
+        told.contains(&"1 hung".to_owned()) && told.contains(&"2 hung".to_owned()),
+        "{told:?}"
+    );
     let exit = json(&test.dir().join("run002/exit.json"));
-    assert_eq!((exit["ended_by"].as_str(), exit["code"].as_i64()), (Some("deadline"), Some(137)));
+    assert_eq!(
+        (exit["ended_by"].as_str(), exit["code"].as_i64()),
+        (Some("deadline"), Some(137))
+    );
     assert_eq!(test.outcome(1)["categories"], serde_json::json!(["A4"]));
     let log = std::fs::read_to_string(test.dir().join("run001/run.log")).unwrap();
     assert!(log.contains("\n=== reproduce-flaky: "), "{log}");
@@ -376,7 +434,10 @@ fn one_signal_lets_running_iterations_end_and_starts_nothing_new() {
     test.signals_after = Some((2, 1));
     let (end, told) = test.run();
     assert_eq!(end.reason, Reason::Interrupted);
-    assert!(told.contains(&"cancel".to_owned()) && told.contains(&"2 hung".to_owned()), "{told:?}");
+    assert!(
+        told.contains(&"cancel".to_owned()) && told.contains(&"2 hung".to_owned()),
+        "{told:?}"
+    );
     assert!(test.recorded().len() < 9);
 }
 
@@ -419,6 +480,9 @@ fn the_event_log_tells_the_same_as_the_displays() {
     let test = SweepTest::new(3).act(2, &[Act::Fail]);
     let (_, told_live) = test.run();
     let log = std::fs::read_to_string(test.dir().join("events.jsonl")).unwrap();
-    let logged: Vec<String> = log.lines().map(|line| told(&serde_json::from_str(line).unwrap())).collect();
+    let logged: Vec<String> = log
+        .lines()
+        .map(|line| told(&serde_json::from_str(line).unwrap()))
+        .collect();
     assert_eq!(logged, told_live);
 }

@@ -38,7 +38,10 @@ fn rust_files(dir: &str) -> Vec<(String, String)> {
 /// The part of a file that is not its unit tests, without comments: prose may name what code may not use.
 fn code(text: &str) -> String {
     let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or(text);
-    code.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
+    code.lines()
+        .map(|line| line.split("//").next().unwrap_or(""))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn is_in(name: &str, room: &str) -> bool {
@@ -61,10 +64,31 @@ fn nobody_uses(words: &[&str], where_: impl Fn(&str) -> bool) {
 #[test]
 fn the_pure_rooms_touch_nothing_outside() {
     let words = [
-        "std::fs", "std::net", "std::env", "std::process", "std::thread", "tokio", "bollard", "indicatif", "clap", "Utc::now",
-        "Local::now", "Instant", "SystemTime", "async fn", "stdout()", "stderr()", "rayon", "tempfile", "fs2",
+        "std::fs",
+        "std::net",
+        "std::env",
+        "std::process",
+        "std::thread",
+        "tokio",
+        "bollard",
+        "indicatif",
+        "clap",
+        "Utc::now",
+        "Local::now",
+        "Instant",
+        "SystemTime",
+        "async fn",
+        "stdout()",
+        "stderr()",
+        "rayon",
+        "tempfile",
+        "fs2",
     ];
-    nobody_uses(&words, |name| ["model", "pytest", "judge", "stats", "render"].iter().any(|room| is_in(name, room)));
+    nobody_uses(&words, |name| {
+        ["model", "pytest", "judge", "stats", "render"]
+            .iter()
+            .any(|room| is_in(name, room))
+    });
 }
 
 #[test]
@@ -89,10 +113,16 @@ fn every_file_says_what_it_owns() {
 fn no_file_is_named_for_leftovers_or_grows_without_a_reason() {
     for (name, text) in rust_files("src") {
         let stem = Path::new(&name).file_stem().unwrap().to_str().unwrap().to_owned();
-        assert!(!["util", "utils", "helpers", "common", "types", "manager", "misc"].contains(&stem.as_str()), "{name}");
+        assert!(
+            !["util", "utils", "helpers", "common", "types", "manager", "misc"].contains(&stem.as_str()),
+            "{name}"
+        );
         let header: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
         let lines = text.lines().count();
-        assert!(lines <= 400 || header.contains("lines long because"), "{name} has {lines} lines: split it or say why");
+        assert!(
+            lines <= 400 || header.contains("lines long because"),
+            "{name} has {lines} lines: split it or say why"
+        );
     }
 }
 
@@ -130,8 +160,13 @@ fn readme_names_every_flag_and_subcommand() {
     for (path, command) in commands() {
         assert!(readme.contains(&path), "README does not name `{path}`");
         for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
-            let Some(long) = arg.get_long().filter(|long| !matches!(*long, "help" | "version")) else { continue };
-            assert!(readme.contains(&format!("--{long}")), "README does not name `--{long}` of `{path}`");
+            let Some(long) = arg.get_long().filter(|long| !matches!(*long, "help" | "version")) else {
+                continue;
+            };
+            assert!(
+                readme.contains(&format!("--{long}")),
+                "README does not name `--{long}` of `{path}`"
+            );
         }
     }
 }
@@ -144,7 +179,10 @@ fn every_help_ends_with_an_example_and_what_to_run_next() {
             continue;
         }
         assert!(help.contains("Example"), "`{path} --help` has no example");
-        assert!(help.contains("Next: reproduce-flaky"), "`{path} --help` names no command to run next");
+        assert!(
+            help.contains("Next: reproduce-flaky"),
+            "`{path} --help` names no command to run next"
+        );
     }
 }
 
@@ -162,9 +200,14 @@ fn architecture_names_only_files_that_exist() {
     let text = read("ARCHITECTURE.md");
     let mut named = 0;
     for word in text.split(|c: char| c.is_whitespace() || "`(),;".contains(c)) {
-        let is_path = ["src/", "tests/", "signatures/", "examples/", "benches/", "logs/"].iter().any(|top| word.starts_with(top));
+        let is_path = ["src/", "tests/", "signatures/", "examples/", "benches/", "logs/"]
+            .iter()
+            .any(|top| word.starts_with(top));
         if is_path && !word.contains(['*', '<', '…']) {
-            assert!(root().join(word.trim_end_matches(['.', ':'])).exists(), "ARCHITECTURE.md names `{word}`");
+            assert!(
+                root().join(word.trim_end_matches(['.', ':'])).exists(),
+                "ARCHITECTURE.md names `{word}`"
+            );
             named += 1;
         }
     }
@@ -176,15 +219,27 @@ fn every_dependency_is_used() {
     let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
     let mut code: String = rust_files("src").into_iter().map(|(_, text)| text).collect();
     code.push_str(&read("build.rs"));
-    let table = |name: &str| manifest.get(name).and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    let table = |name: &str| {
+        manifest
+            .get(name)
+            .and_then(toml::Value::as_table)
+            .cloned()
+            .unwrap_or_default()
+    };
     for name in table("dependencies").keys() {
         let module = name.replace('-', "_");
-        assert!(code.contains(&format!("{module}::")), "Cargo.toml asks for `{name}`, and nothing uses it");
+        assert!(
+            code.contains(&format!("{module}::")),
+            "Cargo.toml asks for `{name}`, and nothing uses it"
+        );
     }
 }
 
 #[test]
 fn the_changelog_has_something_to_say_about_this_version() {
     let version = format!("## {}", env!("CARGO_PKG_VERSION"));
-    assert!(read("CHANGELOG.md").contains(&version), "CHANGELOG.md has no `{version}`");
+    assert!(
+        read("CHANGELOG.md").contains(&version),
+        "CHANGELOG.md has no `{version}`"
+    );
 }

@@ -12,7 +12,11 @@ use crate::{pytest, store};
 pub(super) fn print(args: &Args, settings: Option<&Settings>, spec: &Spec) -> anyhow::Result<ExitCode> {
     let dir = args.logs_dir.join(spec.dir_name());
     let recorded = store::recorded(&dir)?;
-    let missing: Vec<u32> = args.range().iter().filter(|iteration| !recorded.contains(iteration)).collect();
+    let missing: Vec<u32> = args
+        .range()
+        .iter()
+        .filter(|iteration| !recorded.contains(iteration))
+        .collect();
     let argv = pytest::argv::argv(spec.mode, spec.trail, &spec.pytest_args);
     let mut out = anstream::stdout().lock();
     writeln!(out, "sweep       {}", dir.display())?;
@@ -32,7 +36,11 @@ pub(super) fn print(args: &Args, settings: Option<&Settings>, spec: &Spec) -> an
     writeln!(out, "command     {}", shell_words::join(&argv))?;
     let total = humantime::format_duration(spec.deadlines.total());
     match spec.deadlines.silence() {
-        Some(silence) => writeln!(out, "deadlines   {total} in all, {} of silence", humantime::format_duration(silence))?,
+        Some(silence) => writeln!(
+            out,
+            "deadlines   {total} in all, {} of silence",
+            humantime::format_duration(silence)
+        )?,
         None => writeln!(out, "deadlines   {total} in all")?,
     }
     if let Some(before) = settings.and_then(|settings| settings.before.as_deref()) {
@@ -41,7 +49,11 @@ pub(super) fn print(args: &Args, settings: Option<&Settings>, spec: &Spec) -> an
     if spec.backend == BackendKind::Docker {
         let iteration = missing.first().copied().unwrap_or(args.start);
         let line = Vec::<String>::from([iteration.to_string()]);
-        writeln!(out, "\nthe same by hand, for iteration {iteration}:\n{}", shell_words::join(line))?;
+        writeln!(
+            out,
+            "\nthe same by hand, for iteration {iteration}:\n{}",
+            shell_words::join(line)
+        )?;
     }
     Ok(ExitCode::Passed)
 }

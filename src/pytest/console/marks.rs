@@ -25,7 +25,7 @@ enum Clue {
 
 /// Literals, in any order; the confirming look decides.
 const CLUES: &[(&str, Clue)] = &[
-    ("Fatal Python error: ", Clue::Fatal),
+    ("Fatal Python error:", Clue::Fatal),
     ("Windows fatal exception: ", Clue::Fatal),
     ("Timeout (", Clue::Watchdog),
     ("node down: ", Clue::Worker),
@@ -46,6 +46,7 @@ const CLUES: &[(&str, Clue)] = &[
     ("terminated", Clue::Shell),
     ("abort  ", Clue::Shell),
     ("core dumped", Clue::Shell),
+    ("dumped core", Clue::Shell),
     ("terminate called ", Clue::Native),
     ("libc++abi: terminating", Clue::Native),
     ("free(): ", Clue::Native),

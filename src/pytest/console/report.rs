@@ -38,6 +38,7 @@ pub(super) fn section(kind: SectionKind, title: &str, line: u64) -> Section {
         file: None,
         is_test_file: false,
         text: Text::default(),
+        e_indent: None,
         crashed: None,
         is_forked_crash: false,
     }
@@ -100,9 +101,13 @@ pub(super) fn take(session: &mut Session, part: &mut Part, number: u64, text: &s
 /// Reads one line of a traceback into a section.
 pub(super) fn take_into(found: &mut Section, part: &mut Part, number: u64, text: &str) {
     if let Some(message) = e_line(text) {
-        found.text.push(number, message);
+        // A block is indented as deep as the statement that failed; what stands deeper in it is detail.
+        let indent = message.len() - message.trim_start().len();
+        let indent = indent.min(*found.e_indent.get_or_insert(indent));
+        found.text.push(number, &message[indent..]);
         return;
     }
+    found.e_indent = None;
     if let Some((worker, id)) = worker_crash(text) {
         found.worker = Some(worker.to_owned());
         found.crashed = Some(id.to_owned());

@@ -92,8 +92,10 @@ pub struct Section {
     pub file: Option<String>,
     /// Whether `file` is named like a test file and not a helper.
     pub is_test_file: bool,
-    /// The `E` lines, without the `E`.
+    /// The `E` lines, without the `E` and their common indentation.
     pub text: Text,
+    /// Indentation of the block of `E` lines being read; `None` outside of one.
+    pub(super) e_indent: Option<usize>,
     /// The test that a worker died of, where the section says so.
     pub crashed: Option<String>,
     /// Whether a forked child died.
@@ -233,6 +235,8 @@ pub struct Session {
     pub stop_location: Option<String>,
     /// pytest's internal error.
     pub internal: Option<Section>,
+    /// The id at the end of the last line, where a terminal of this width may have wrapped it.
+    pub(super) wrapped: Option<String>,
     /// The closing line.
     pub closing: Option<(Closing, u64)>,
     /// How far it came.
