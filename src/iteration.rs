@@ -51,6 +51,8 @@ pub enum Cancel {
 pub enum Progress {
     /// An attempt has started.
     Started {
+        /// Number of the arm, from 0.
+        arm: usize,
         /// Number of the iteration.
         iteration: u32,
         /// Number of the attempt, from 1.
@@ -60,6 +62,8 @@ pub enum Progress {
     },
     /// The world broke under an attempt.
     Lost {
+        /// Number of the arm, from 0.
+        arm: usize,
         /// Number of the iteration.
         iteration: u32,
         /// Number of the attempt, from 1.
@@ -140,6 +144,7 @@ impl Live {
 /// Only when the result could not be recorded; a broken engine is an answer or a cancelled sweep.
 pub async fn run(
     context: Arc<Context>,
+    arm: usize,
     iteration: u32,
     progress: mpsc::UnboundedSender<Progress>,
     mut cancel: watch::Receiver<Cancel>,
@@ -153,6 +158,7 @@ pub async fn run(
         let mut dir = context.sweep.new_attempt(&claim)?;
         let live = Arc::new(Live::new());
         let _ = progress.send(Progress::Started {
+            arm,
             iteration,
             attempt: number,
             live: Arc::clone(&live),
@@ -168,6 +174,7 @@ pub async fn run(
             Executed::Lost(error) => {
                 let reason = error.to_string();
                 let _ = progress.send(Progress::Lost {
+                    arm,
                     iteration,
                     attempt: number,
                     reason: reason.clone(),

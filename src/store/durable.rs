@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 
@@ -85,30 +86,43 @@ pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Appends lines in one write, so that lines of several processes do not mix. A line that a full disk or a kill cut
-/// short is ended first.
+/// Appends lines in one write, so that lines of several processes do not mix.
 pub(super) fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
-        .read(true)
         .append(true)
         .create(true)
         .custom_flags(careful())
         .open(path)?;
-    if is_torn(&mut file)? {
-        return file.write_all(&[b"\n", lines].concat());
-    }
     file.write_all(lines)
 }
 
-/// Whether a file's last line has no end.
-fn is_torn(file: &mut File) -> io::Result<bool> {
-    if file.metadata()?.len() == 0 {
-        return Ok(false);
+/// Ends a line that a full disk or a kill cut short, so that the next one begins a line of its own. A file that others
+/// may be appending to is looked at twice: a write of theirs can be seen half done.
+pub(super) fn end_torn_line(path: &Path) -> io::Result<()> {
+    let Some(length) = torn_length(path)? else {
+        return Ok(());
+    };
+    std::thread::sleep(Duration::from_millis(2));
+    if torn_length(path)? == Some(length) {
+        append(path, b"\n")?;
     }
-    file.seek(SeekFrom::End(-1))?;
+    Ok(())
+}
+
+/// Length of a file whose last line has no end; `None` where there is no such thing.
+fn torn_length(path: &Path) -> io::Result<Option<u64>> {
+    let mut file = match open_regular(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let length = file.metadata()?.len();
+    if length == 0 {
+        return Ok(None);
+    }
+    file.seek(SeekFrom::Start(length - 1))?;
     let mut last = [0];
     file.read_exact(&mut last)?;
-    Ok(last != *b"\n")
+    Ok((last != *b"\n").then_some(length))
 }
 
 /// What a file or directory is, under whatever name: device and inode.
@@ -150,7 +164,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lines");
         append(&path, b"one\n").unwrap();
+        end_torn_line(&path).unwrap();
         fs::write(&path, "one\ntw").unwrap();
+        end_torn_line(&path).unwrap();
         append(&path, b"three\n").unwrap();
         append(&path, b"four\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntw\nthree\nfour\n");

@@ -71,8 +71,11 @@ impl Sweep {
 
     /// Appends the rows of an iteration that was just published; the caller holds the lock.
     pub(super) fn append_rows(&self, iteration: u32, exit: &Exit, outcome: &Outcome) -> std::io::Result<()> {
-        durable::append(&self.dir.join(RESULTS), line(iteration, Some(exit), outcome).as_bytes())?;
+        let path = self.dir.join(RESULTS);
+        durable::end_torn_line(&path)?;
+        durable::append(&path, line(iteration, Some(exit), outcome).as_bytes())?;
         let path = self.dir.join(RESULTS_CSV);
+        durable::end_torn_line(&path)?;
         let is_new = path.metadata().map_or(true, |found| found.len() == 0);
         let mut rows = if is_new { csv_header() } else { Vec::new() };
         rows.extend(csv_row(iteration, Some(exit), outcome));

@@ -67,6 +67,8 @@ impl Sweep {
             ));
         }
         sweep.admit(spec).map_err(|error| sweep.in_users_words(error))?;
+        // Only events after it would suffer from a line that was cut short; results do not depend on them.
+        let _ = durable::end_torn_line(&sweep.dir.join(EVENTS));
         Ok(sweep)
     }
 
@@ -91,6 +93,19 @@ impl Sweep {
             let grown = Spec { first, last, ..known };
             durable::replace(&self.dir, SPEC, &json(&grown))?;
             durable::sync_dir(&self.dir)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down why this process stopped working on the sweep.
+    pub fn set_ended(&self, reason: &str) -> Result<(), StoreError> {
+        let _lock = SharedLock::take(&self.dir)?;
+        if let Some(known) = scan::read_spec(&self.dir, &self.shown)? {
+            let ended = Spec {
+                ended: Some(reason.to_owned()),
+                ..known
+            };
+            durable::replace(&self.dir, SPEC, &json(&ended))?;
         }
         Ok(())
     }

@@ -224,6 +224,8 @@ impl SweepTest {
                 grace_s: 10.0,
             },
             max_attempts: 3,
+            arm: None,
+            ended: None,
         }
     }
 

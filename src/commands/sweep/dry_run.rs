@@ -1,24 +1,35 @@
 //! `--dry-run`: what would run, in words and as a `docker run` line, with nothing started and nothing written.
 
-use std::io::Write;
+use std::io::{self, Write};
 
+use crate::backend;
 use crate::cli::settings::Settings;
 use crate::cli::sweep::Args;
 use crate::exit_code::ExitCode;
 use crate::model::{BackendKind, Spec};
 use crate::{pytest, store};
 
-/// Prints the plan.
-pub(super) fn print(args: &Args, settings: Option<&Settings>, spec: &Spec) -> anyhow::Result<ExitCode> {
-    let dir = args.logs_dir.join(spec.dir_name());
-    let recorded = store::recorded(&dir)?;
-    let missing: Vec<u32> = args
-        .range()
-        .iter()
-        .filter(|iteration| !recorded.contains(iteration))
-        .collect();
-    let argv = pytest::argv::argv(spec.mode, spec.trail, &spec.pytest_args);
+/// Prints the plan of every arm.
+pub(super) fn print(args: &Args, settings: Option<&Settings>, specs: &[Spec]) -> anyhow::Result<ExitCode> {
     let mut out = anstream::stdout().lock();
+    for (number, spec) in specs.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        describe(&mut out, args, settings, spec)?;
+    }
+    Ok(ExitCode::Passed)
+}
+
+fn describe(out: &mut impl Write, args: &Args, settings: Option<&Settings>, spec: &Spec) -> anyhow::Result<()> {
+    let dir = args.logs_dir.join(spec.dir_name());
+    let recorded = match store::recorded(&dir) {
+        Ok(recorded) => recorded,
+        Err(error) if error.is_not_found() => std::collections::BTreeSet::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let missing: Vec<u32> = args.range().iter().filter(|iteration| !recorded.contains(iteration)).collect();
+    let argv = pytest::argv::argv(spec.mode, spec.trail, &spec.pytest_args);
     writeln!(out, "sweep       {}", dir.display())?;
     writeln!(
         out,
@@ -36,24 +47,19 @@ pub(super) fn print(args: &Args, settings: Option<&Settings>, spec: &Spec) -> an
     writeln!(out, "command     {}", shell_words::join(&argv))?;
     let total = humantime::format_duration(spec.deadlines.total());
     match spec.deadlines.silence() {
-        Some(silence) => writeln!(
-            out,
-            "deadlines   {total} in all, {} of silence",
-            humantime::format_duration(silence)
-        )?,
+        Some(silence) => writeln!(out, "deadlines   {total} in all, {} of silence", humantime::format_duration(silence))?,
         None => writeln!(out, "deadlines   {total} in all")?,
     }
     if let Some(before) = settings.and_then(|settings| settings.before.as_deref()) {
         writeln!(out, "before      {}", shell_words::join(before))?;
     }
     if spec.backend == BackendKind::Docker {
-        let iteration = missing.first().copied().unwrap_or(args.start);
-        let line = Vec::<String>::from([iteration.to_string()]);
-        writeln!(
-            out,
-            "\nthe same by hand, for iteration {iteration}:\n{}",
-            shell_words::join(line)
-        )?;
+        by_hand(out, spec, &argv, missing.first().copied().unwrap_or(args.start))?;
     }
-    Ok(ExitCode::Passed)
+    Ok(())
+}
+
+fn by_hand(out: &mut impl Write, spec: &Spec, argv: &[String], iteration: u32) -> io::Result<()> {
+    let line = backend::docker::equivalent_docker_run(spec, argv, iteration);
+    writeln!(out, "\nthe same by hand, for iteration {iteration}:\n{}", shell_words::join(line))
 }
