@@ -35,7 +35,11 @@ pub fn rate(rate: &Rate, confidence: f64) -> String {
         return "unknown".to_owned();
     };
     if rate.count.failed() == 0 {
-        return below(rate.count, confidence);
+        return if rate.is_watched {
+            format!("below {}", percent(rate.high))
+        } else {
+            below(rate.count, confidence)
+        };
     }
     format!("{} ({} to {})", percent(value), percent(rate.low), percent(rate.high))
 }
