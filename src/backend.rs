@@ -5,10 +5,51 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
+
+use crate::model::{BackendKind, Spec};
+
+mod creator;
+pub mod docker;
+mod environment;
+mod error;
+mod host;
+mod local;
+
+mod packages;
+mod toolchain;
+
+pub use creator::{Creator, Fate, host_name};
+pub use error::BackendError;
+
+/// A pytest plugin that is put beside whatever the sessions run in, as one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugin {
+    /// Name it is imported by.
+    pub module: String,
+    /// Its source.
+    pub source: String,
+}
+
+/// Says what is being prepared while the user waits, such as packages being fetched.
+pub type Tell<'a> = &'a (dyn Fn(&str) + Send + Sync);
+
+/// Makes the backend of a sweep ready: finds the engine and the image, or the Python of this machine, and
+/// resolves what its sessions get, the caller's own variables included. Starts no session.
+///
+/// # Errors
+/// Whatever would break every iteration and can be known without running anything in it.
+pub async fn open(spec: &Spec, plugin: Option<&Plugin>, tell: Tell<'_>) -> Result<Arc<dyn Backend>, BackendError> {
+    Ok(match spec.backend {
+        BackendKind::Docker => Arc::new(docker::open(spec, plugin, tell).await?),
+        BackendKind::Local => Arc::new(local::open(spec, plugin, tell).await?),
+    })
+}
 
 /// A place where attempts execute.
 pub trait Backend: Send + Sync {
@@ -24,10 +65,11 @@ pub trait Backend: Send + Sync {
     /// The world broke before the session began.
     fn start<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<Box<dyn Session>, BackendError>>;
 
-    /// Whether attempts can be started now.
+    /// Whether attempts can be started now; asked after one was lost, to tell a broken attempt from a broken world.
     fn ping(&self) -> BoxFuture<'_, Result<(), BackendError>>;
 
-    /// Waits until what ended sessions ran in has been removed.
+    /// Waits, within bounds, until everything that ended sessions left behind has been removed. Called once,
+    /// before the process ends: removal goes on in the background until then.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
@@ -68,12 +110,18 @@ pub trait Session: Send {
     /// everything has been delivered. May be dropped and called again without losing output.
     fn output(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, BackendError>>;
 
-    /// Sends a signal to every process of the session, without waiting for its effect.
+    /// Sends a signal, without waiting for its effect. TERM reaches the session's own process (and, in a process
+    /// group, all of it); KILL every process of the session. After a KILL `output` ends within
+    /// [`KILL_WAIT`], even if the kernel cannot end the process.
     fn signal(&mut self, signal: Signal) -> BoxFuture<'_, Result<(), BackendError>>;
 
-    /// Reads the facts of a session whose output has ended, and removes what it ran in.
+    /// Reads the facts of a session whose output has ended, hands the files it wrote to the caller, and removes
+    /// what it ran in, the last in the background.
     fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Ended, BackendError>>;
 }
+
+/// Longest wait for a killed session to be gone: a process in an uninterruptible sleep may never be.
+pub const KILL_WAIT: Duration = Duration::from_secs(10);
 
 /// What a session is sent from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,88 +149,42 @@ pub struct Ended {
     pub finished_at: Option<DateTime<Utc>>,
 }
 
-/// Why a backend could not do its work. Each variant is one the runner or a message treats in its own way.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BackendError {
-    /// No daemon answers.
-    #[error("no container engine answers at `{socket}`: {cause}")]
-    Unreachable {
-        /// Where one was expected.
-        socket: String,
-        /// What happened instead.
-        cause: String,
-    },
-    /// The socket is there, but not for this user.
-    #[error("no permission to use the container engine at `{socket}`")]
-    Forbidden {
-        /// The socket.
-        socket: String,
-    },
-    /// The image is not on this host.
-    #[error("image `{image}` is not on this host")]
-    ImageMissing {
-        /// The image as named.
-        image: String,
-    },
-    /// The command's program is not in the image.
-    #[error("`{program}` is not in image `{image}`")]
-    ProgramMissing {
-        /// The program.
-        program: String,
-        /// The image.
-        image: String,
-    },
-    /// Something the sessions need is not in the image, or not on this machine.
-    #[error("{what}")]
-    Unfit {
-        /// What is missing where.
-        what: String,
-        /// What to do about it.
-        hint: Option<String>,
-    },
-    /// No space is left for a container.
-    #[error("no space left for a container: {cause}")]
-    DiskFull {
-        /// The engine's words.
-        cause: String,
-    },
-    /// The container or the engine went away under the attempt.
-    #[error("lost the session: {cause}")]
-    Lost {
-        /// What happened.
-        cause: String,
-    },
-    /// The engine refused for another reason.
-    #[error("failed to {verb}: {cause}")]
-    Refused {
-        /// What was asked of it.
-        verb: String,
-        /// The engine's words.
-        cause: String,
-    },
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Deadlines, Mode};
 
-impl BackendError {
-    /// What the user can do, where we know.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            BackendError::Unreachable { .. } => {
-                Some("start the Docker service, set DOCKER_HOST, or use --backend local".to_owned())
-            }
-            BackendError::Forbidden { .. } => Some(
-                "add yourself to the group that owns the socket (usermod -aG docker $USER), or use --backend local"
-                    .to_owned(),
-            ),
-            BackendError::ImageMissing { image } => Some(format!("docker pull {image}, or use --image host")),
-            BackendError::ProgramMissing { .. } => {
-                Some("use an image with Python 3 and pytest, or --image host".to_owned())
-            }
-            BackendError::Unfit { hint, .. } => hint.clone(),
-            BackendError::DiskFull { .. } => {
-                Some("free space where the engine keeps its data (docker info, docker system df)".to_owned())
-            }
-            BackendError::Lost { .. } | BackendError::Refused { .. } => None,
+    /// A sweep of an image that runs nothing in particular.
+    pub(super) fn spec(image: &str) -> Spec {
+        Spec {
+            format: 1,
+            tool: "test".to_owned(),
+            created_at: DateTime::UNIX_EPOCH,
+            mode: Mode::Serial,
+            tag: None,
+            first: 1,
+            last: 1,
+            jobs: 1,
+            backend: BackendKind::Docker,
+            image: image.to_owned(),
+            image_id: None,
+            versions: BTreeMap::new(),
+            pytest_args: Vec::new(),
+            trail: false,
+            directory: PathBuf::from("/"),
+            env: Vec::new(),
+            pass_env: Vec::new(),
+            output_env: "DYN_TEST_OUTPUT_PATH".to_owned(),
+            host_requirements: None,
+            container: crate::model::spec::Container::default(),
+            deadlines: Deadlines {
+                total_s: 60.0,
+                silence_s: None,
+                grace_s: 10.0,
+            },
+            max_attempts: 3,
+            arm: None,
+            ended: None,
         }
     }
 }

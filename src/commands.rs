@@ -9,8 +9,18 @@ use crate::cli::{self, Command};
 use crate::exit_code::ExitCode;
 
 pub mod classify;
+pub mod compare;
+pub mod demo;
 pub mod found;
+pub mod gc;
+pub mod history;
+pub mod judged;
+pub mod output;
+pub mod plan;
+pub mod reached;
 pub mod signatures;
+pub mod source;
+pub mod sweep;
 pub mod words;
 
 /// Reads the command line and does what it says.
@@ -23,11 +33,15 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
     let settings = Settings::find(&here).map_err(cli::ParseError::from)?;
     let cli = cli::parse(argv, settings.as_ref())?;
     match cli.command {
-        None => anyhow::bail!("nothing here yet"),
-        Some(Command::Demo(_) | Command::Gc(_)) => anyhow::bail!("nothing here yet"),
+        None => sweep::run(&cli.sweep, settings.as_ref()),
+        Some(Command::Demo(demo)) => demo::run(&demo),
+        Some(Command::Gc(gc)) => gc::run(&gc),
+        Some(Command::Completions(shell)) => words::completions(&shell),
+        Some(Command::Compare(args)) => compare::run(&args),
+        Some(Command::History(args)) => history::run(&args),
+        Some(Command::Plan(args)) => plan::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
         Some(Command::Signatures(args)) => signatures::run(&args),
-        Some(Command::Completions(args)) => words::completions(&args),
         Some(Command::Man) => words::man(),
     }
 }

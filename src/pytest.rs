@@ -5,6 +5,7 @@
 pub mod argv;
 pub mod console;
 pub mod lines;
+pub mod marker;
 pub mod nodeid;
 pub mod prefix;
 pub mod row;

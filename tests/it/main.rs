@@ -1,5 +1,18 @@
-//! One test binary: each module holds one side of the product.
+//! One test binary: each module tests one part of the tool from outside.
 
+mod cli;
 mod console_fuzz;
+mod docker;
+mod engine;
+mod local;
 mod logs;
+mod messages;
+mod place;
+mod report_sweeps;
+mod sessions;
 mod signatures;
+mod simulation;
+mod stats;
+mod store;
+mod sweep;
+mod tidy;

@@ -1,0 +1,410 @@
+//! Sessions in containers, on any socket that speaks Docker's API. Nothing outside this folder knows bollard.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
+
+use bollard::models::ImageConfig;
+use bollard::query_parameters::CreateImageOptionsBuilder;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
+
+use super::host::{Bind, HostRoot};
+use super::toolchain::{self, INSPECT, Report, last_line};
+use super::{Attempt, Backend, BackendError, Creator, Plugin, Probe, Session, Tell, packages};
+use crate::model::{Spec, Workspace};
+
+mod engine;
+mod fresh;
+mod ownership;
+mod plan;
+mod recipe;
+mod removal;
+mod session;
+
+use engine::{Engine, is_not_found};
+use fresh::{Fresh, Means};
+use ownership::Ownership;
+use plan::{Image, Plan};
+use recipe::{Instance, WORKSPACE};
+use removal::{ATTEMPT, ITERATION, Remover, SWEEP};
+
+pub use removal::{Leftover, LeftoverKind, leftovers, reap};
+
+/// The name that asks for a container over this machine's own Python.
+const HOST: &str = "host";
+/// Repository that the roots of such containers are tagged in.
+const HOST_REPOSITORY: &str = "reproduce-flaky-host";
+
+/// Containers for the attempts of one sweep.
+struct Docker {
+    engine: Arc<Engine>,
+    remover: Arc<Remover>,
+    creator: Creator,
+    plan: Plan,
+    /// How fresh workspaces are made, once one was.
+    means: OnceLock<Means>,
+    /// Limits of the recipe that this engine may not set.
+    without_limits: Mutex<Vec<String>>,
+    notes: Vec<String>,
+}
+
+/// Finds the engine and the image and resolves what the containers get.
+pub(super) async fn open(
+    spec: &Spec,
+    plugin: Option<&Plugin>,
+    tell: Tell<'_>,
+) -> Result<impl Backend + use<>, BackendError> {
+    let engine = Arc::new(Engine::connect().await?);
+    let plugin = plugin.map(packages::keep_plugin).transpose()?;
+    let mut notes = Vec::new();
+    let plan = if spec.image == HOST {
+        let (report, fetched) = host_python(spec, tell).await?;
+        let rootless = engine.facts.is_rootless;
+        let (mut plan, root) = Plan::host(spec, plugin.as_deref(), rootless, &report, fetched.as_ref())?;
+        plan.recipe.image = import(&engine, &root).await?;
+        notes.extend(fetched.map(|fetched| fetched.note));
+        plan
+    } else {
+        let (id, config) = find_image(&engine, &spec.image).await?;
+        Plan::named(spec, plugin.as_deref(), engine.is_here(), &id, config)?
+    };
+    Ok(Docker {
+        remover: Remover::new(Arc::clone(&engine)),
+        engine,
+        creator: Creator::current(),
+        plan,
+        means: OnceLock::new(),
+        without_limits: Mutex::default(),
+        notes,
+    })
+}
+
+/// The `docker run` line that runs one iteration by hand, as words. Starts nothing and asks no engine. Variables
+/// that are the caller's own appear by name only.
+///
+/// # Errors
+/// `--image host`, and there is no Python to be found; a volume or limit that cannot be read.
+pub async fn equivalent_docker_run(
+    spec: &Spec,
+    plugin: Option<&Plugin>,
+    attempt: &Attempt,
+) -> Result<Vec<String>, BackendError> {
+    let plugin = plugin.map(packages::keep_plugin).transpose()?;
+    let (plan, image) = if spec.image == HOST {
+        let report = toolchain::examine(&spec.directory, &[("PYTHONPATH".to_owned(), None)]).await?;
+        let fetched = packages::plan(&report, spec.host_requirements.as_deref())?;
+        let (plan, root) = Plan::host(spec, plugin.as_deref(), false, &report, fetched.as_ref())?;
+        (plan, format!("{HOST_REPOSITORY}:{}", root.tag()))
+    } else {
+        let plan = Plan::named(spec, plugin.as_deref(), false, &spec.image, ImageConfig::default())?;
+        (plan, spec.image.clone())
+    };
+    Ok(plan
+        .recipe
+        .command_line(&image, &plan.session(attempt), &plan.secrets()))
+}
+
+async fn host_python(spec: &Spec, tell: Tell<'_>) -> Result<(Report, Option<packages::Packages>), BackendError> {
+    // The caller's search path for modules is not part of the toolchain, and most of it is not visible inside.
+    let report = toolchain::examine(&spec.directory, &[("PYTHONPATH".to_owned(), None)]).await?;
+    let fetched = packages::complete(&report, spec.host_requirements.as_deref(), tell).await?;
+    Ok((report, fetched))
+}
+
+async fn find_image(engine: &Engine, name: &str) -> Result<(String, ImageConfig), BackendError> {
+    let missing = || BackendError::ImageMissing { image: name.to_owned() };
+    let found = engine.docker.inspect_image(name).await.map_err(|error| {
+        if is_not_found(&error) {
+            missing()
+        } else {
+            engine.explain("look for the image", &error)
+        }
+    })?;
+    Ok((found.id.ok_or_else(missing)?, found.config.unwrap_or_default()))
+}
+
+/// Makes the engine know the empty root, unless it does already, and returns what to start.
+async fn import(engine: &Engine, root: &HostRoot) -> Result<String, BackendError> {
+    let tag = root.tag();
+    let name = format!("{HOST_REPOSITORY}:{tag}");
+    if let Ok((id, _)) = find_image(engine, &name).await {
+        return Ok(id);
+    }
+    let options = CreateImageOptionsBuilder::default()
+        .from_src("-")
+        .repo(HOST_REPOSITORY)
+        .tag(&tag)
+        .build();
+    let archive = bollard::body_full(root.archive().into());
+    let mut answers = engine.docker.create_image(Some(options), Some(archive), None);
+    let mut id = None;
+    while let Some(answer) = answers.next().await {
+        let answer = answer.map_err(|error| engine.explain("import the empty root", &error))?;
+        id = answer.status.or(id);
+    }
+    match find_image(engine, &name).await {
+        Ok((id, _)) => Ok(id),
+        Err(error) => id.ok_or(error),
+    }
+}
+
+impl Docker {
+    fn spec(&self) -> &Spec {
+        &self.plan.spec
+    }
+
+    fn labels(&self, attempt: &Attempt) -> HashMap<String, String> {
+        let mut labels = self.creator.labels();
+        labels.insert(SWEEP.to_owned(), attempt.sweep.to_string_lossy().into_owned());
+        labels.insert(ITERATION.to_owned(), attempt.iteration.to_string());
+        labels.insert(ATTEMPT.to_owned(), attempt.name.clone());
+        labels
+    }
+
+    async fn launch(&self, attempt: &Attempt) -> Result<session::Running, BackendError> {
+        let mut instance = self.plan.session(attempt);
+        instance.labels = self.labels(attempt);
+        let name = container_name(&attempt.sweep, &attempt.name);
+        let ownership = self.ownership(attempt, &instance.labels, &name);
+        let running = if self.spec().container.workspace == Workspace::Fresh {
+            self.launch_fresh(attempt, instance, &name).await?
+        } else {
+            self.launch_container(&mut instance, &name).await?
+        };
+        Ok(running.with_ownership(ownership))
+    }
+
+    /// Starts a container, without those of the recipe's limits that the engine may not set: an engine that itself
+    /// runs in a container often lacks the right to raise limits, and its own are no reason to run nothing.
+    async fn launch_container(&self, instance: &mut Instance, name: &str) -> Result<session::Running, BackendError> {
+        loop {
+            instance.without_limits = self.without_limits();
+            let launched = session::launch(&self.engine, &self.remover, &self.plan.recipe, instance, name).await;
+            let error = match launched {
+                Ok(running) => return Ok(running),
+                Err(error) => error,
+            };
+            let refused = match &error {
+                BackendError::Refused { cause, .. } => recipe::refused_limit(cause, &self.spec().container),
+                _ => None,
+            };
+            match refused.filter(|limit| !instance.without_limits.iter().any(|known| known == limit)) {
+                Some(limit) => {
+                    let mut known = self.without_limits.lock().unwrap_or_else(PoisonError::into_inner);
+                    if !known.iter().any(|known| known == limit) {
+                        known.push(limit.to_owned());
+                    }
+                }
+                None => return Err(self.name_image(error)),
+            }
+        }
+    }
+
+    fn without_limits(&self) -> Vec<String> {
+        self.without_limits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Starts a session over a pristine tree; where the engine turns out not to be able to mount an overlay, over
+    /// a copy, then and from then on.
+    async fn launch_fresh(
+        &self,
+        attempt: &Attempt,
+        mut instance: Instance,
+        name: &str,
+    ) -> Result<session::Running, BackendError> {
+        let labels = instance.labels.clone();
+        let fresh = Fresh {
+            engine: &self.engine,
+            image: &self.plan.recipe.image,
+            directory: &self.spec().directory,
+            without: attempt.sweep.parent().unwrap_or(&attempt.sweep),
+            name,
+            labels: &labels,
+        };
+        let mut means = self.means.get().copied().unwrap_or_else(|| fresh.means());
+        loop {
+            let started = match fresh.make(means).await {
+                Ok(volumes) => {
+                    instance.workspace_volume = volumes.first().cloned();
+                    match self.launch_container(&mut instance, name).await {
+                        Ok(running) => Ok(running.with_volumes(volumes)),
+                        Err(error) => {
+                            self.remover.close().await;
+                            fresh.discard(&volumes).await;
+                            Err(error)
+                        }
+                    }
+                }
+                Err(error) => Err(error),
+            };
+            match started {
+                Err(BackendError::Refused { .. }) if means == Means::Overlay && self.means.get().is_none() => {
+                    means = Means::Copy;
+                }
+                Err(error) => return Err(error),
+                Ok(running) => {
+                    let _ = self.means.set(means);
+                    return Ok(running);
+                }
+            }
+        }
+    }
+
+    /// What to hand over afterwards; `None` where the container's user is the caller.
+    fn ownership(&self, attempt: &Attempt, labels: &HashMap<String, String>, name: &str) -> Option<Ownership> {
+        let caller = if self.engine.facts.is_rootless {
+            0
+        } else {
+            rustix::process::geteuid().as_raw()
+        };
+        if self.plan.uid() == Some(caller) || !self.engine.is_here() {
+            return None;
+        }
+        let spec = self.spec();
+        Some(Ownership {
+            run_dir: attempt.dir.clone(),
+            workspace: (spec.container.workspace == Workspace::Rw).then(|| spec.directory.clone()),
+            since: SystemTime::now(),
+            image: self.plan.recipe.image.clone(),
+            labels: labels.clone(),
+            name: format!("{name}-owner"),
+        })
+    }
+
+    /// Errors name the image as the user does, not by its id.
+    fn name_image(&self, error: BackendError) -> BackendError {
+        let image = self.spec().image.clone();
+        match error {
+            BackendError::ImageMissing { .. } => BackendError::ImageMissing { image },
+            BackendError::ProgramMissing { program, .. } => BackendError::ProgramMissing { program, image },
+            other => other,
+        }
+    }
+
+    /// Asks the Python that the sessions will run in, in a container like theirs.
+    async fn examine(&self) -> Result<Report, BackendError> {
+        let argv = ["python3", "-c", INSPECT].map(str::to_owned);
+        let mut instance = self.plan.instance(&argv);
+        instance.labels = self.creator.labels();
+        instance.labels.insert(SWEEP.to_owned(), "probe".to_owned());
+        if self.spec().container.workspace == Workspace::Fresh {
+            instance.binds.push(Bind::read_only(&self.spec().directory, WORKSPACE));
+        }
+        let name = container_name(
+            Path::new("probe"),
+            &format!("{}-{}", self.creator.pid, self.creator.started),
+        );
+        let mut session = Box::new(self.launch_container(&mut instance, &name).await?);
+        let mut output = Vec::new();
+        while let Some(piece) = session.output().await? {
+            output.extend_from_slice(&piece);
+        }
+        let ended = session.finish().await?;
+        if let Some(report) = Report::parse(&output) {
+            return Ok(report);
+        }
+        let last = last_line(&output).unwrap_or_else(|| match ended.code {
+            Some(code) => format!("it ended with {code} and said nothing"),
+            None => "it said nothing".to_owned(),
+        });
+        let program = instance.argv.into_iter().next().unwrap_or_default();
+        // With an init process it is that which does not find the program, after the engine has started it.
+        Err(if matches!(ended.code, Some(126 | 127)) {
+            BackendError::ProgramMissing {
+                program,
+                image: self.spec().image.clone(),
+            }
+        } else {
+            BackendError::Unfit {
+                what: format!("`python3` does not run in {}: {last}", self.plan.place().0),
+                hint: None,
+            }
+        })
+    }
+
+    /// What the user should know of the way the containers are made.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        let limits = self.without_limits();
+        if !limits.is_empty() {
+            notes.push(format!(
+                "the engine may not raise limits here; {} stay as they are in it",
+                limits.join(" and ")
+            ));
+        }
+        notes
+    }
+}
+
+impl Backend for Docker {
+    fn probe(&self) -> BoxFuture<'_, Result<Probe, BackendError>> {
+        async move {
+            let report = self.examine().await?;
+            let (place, hint) = self.plan.place();
+            report.fit(self.spec().mode, &place, hint)?;
+            let _ = self.plan.home.set(report.home.clone());
+            Ok(Probe {
+                image_id: match &self.plan.image {
+                    Image::Named { id, .. } => id.clone(),
+                    Image::Host { .. } => report.identity(&self.spec().directory),
+                },
+                versions: report.versions(),
+                notes: self.notes(),
+            })
+        }
+        .boxed()
+    }
+
+    fn start<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<Box<dyn Session>, BackendError>> {
+        async move { Ok(Box::new(self.launch(attempt).await?) as Box<dyn Session>) }.boxed()
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<(), BackendError>> {
+        self.engine.ping().boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.remover.close().boxed()
+    }
+}
+
+/// A name for the reader of `docker ps`, of the characters that engines allow.
+fn container_name(sweep: &Path, attempt: &str) -> String {
+    let sweep = sweep.file_name().unwrap_or_default().to_string_lossy();
+    format!("reproduce-flaky-{sweep}-{attempt}")
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_hold_only_what_engines_allow() {
+        assert_eq!(
+            container_name(Path::new("/logs/n4_fix 8"), "run007.häst-1-2"),
+            "reproduce-flaky-n4_fix-8-run007.h-st-1-2"
+        );
+    }
+}
+
+/// Whether an engine answers.
+///
+/// # Errors
+/// None answers, or not to this user.
+pub async fn ping() -> Result<(), BackendError> {
+    Engine::connect().await.map(|_| ())
+}

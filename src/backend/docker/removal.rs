@@ -1,0 +1,228 @@
+//! Removing containers: in the background when a session is over, and later by label when its sweep died first.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
+};
+use tokio::task::JoinSet;
+
+use super::engine::{Engine, is_conflict, is_not_found};
+use crate::backend::{BackendError, Creator, Fate};
+
+/// Label with the directory of the sweep; whatever carries it is ours.
+pub(super) const SWEEP: &str = "reproduce-flaky.sweep";
+/// Label with the number of the iteration.
+pub(super) const ITERATION: &str = "reproduce-flaky.iteration";
+/// Label with the name of the attempt.
+pub(super) const ATTEMPT: &str = "reproduce-flaky.attempt";
+
+/// Longest time that the end of the process waits for removals.
+const CLOSE: Duration = Duration::from_secs(30);
+
+/// Removes containers while the sweep goes on.
+#[derive(Debug)]
+pub(super) struct Remover {
+    engine: Arc<Engine>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Remover {
+    pub(super) fn new(engine: Arc<Engine>) -> Arc<Remover> {
+        Arc::new(Remover {
+            engine,
+            tasks: Mutex::new(JoinSet::new()),
+        })
+    }
+
+    /// Removes a container, running or not, and then its volumes, without waiting for it.
+    pub(super) fn remove(&self, id: String, volumes: Vec<String>) {
+        // Where the runtime is gone already nothing can be sent; the reaper finds the container by its labels.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let engine = Arc::clone(&self.engine);
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_on(
+            async move {
+                if !id.is_empty() {
+                    // Failing is no news: it stays labelled, and the next start tries again.
+                    let _ = remove_container(&engine, &id).await;
+                }
+                for volume in volumes {
+                    let _ = remove_volume(&engine, &volume).await;
+                }
+            },
+            &runtime,
+        );
+    }
+
+    /// Waits for what is under way, within bounds.
+    pub(super) async fn close(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let _ = tokio::time::timeout(CLOSE, async { while tasks.join_next().await.is_some() {} }).await;
+    }
+}
+
+async fn remove_container(engine: &Engine, id: &str) -> Result<(), BackendError> {
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match engine.docker.remove_container(id, Some(options)).await {
+            Ok(()) => return Ok(()),
+            Err(error) if is_not_found(&error) || is_conflict(&error) => return Ok(()),
+            Err(error) if pause > Duration::from_secs(2) => return Err(engine.explain("remove the container", &error)),
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause *= 3;
+    }
+}
+
+async fn remove_volume(engine: &Engine, name: &str) -> Result<(), BackendError> {
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let options = RemoveVolumeOptionsBuilder::default().force(true).build();
+        match engine.docker.remove_volume(name, Some(options)).await {
+            Ok(()) => return Ok(()),
+            Err(error) if is_not_found(&error) => return Ok(()),
+            // The container that used it may be on its way out.
+            Err(error) if pause > Duration::from_secs(3) => return Err(engine.explain("remove the volume", &error)),
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause *= 3;
+    }
+}
+
+/// Something on the engine that a sweep made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// Id of the container, or name of the volume.
+    pub id: String,
+    /// Name as `docker ps` shows it.
+    pub name: String,
+    /// What it is.
+    pub kind: LeftoverKind,
+    /// Directory of the sweep that made it.
+    pub sweep: String,
+    /// Number of the iteration, where it belonged to one.
+    pub iteration: Option<u32>,
+    /// Whether it is still running.
+    pub is_running: bool,
+    /// Who made it.
+    pub creator: Creator,
+    /// What became of who made it.
+    pub fate: Fate,
+}
+
+/// What a sweep leaves on an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftoverKind {
+    /// A container.
+    Container,
+    /// A volume of a fresh workspace.
+    Volume,
+}
+
+/// Everything on the engine that sweeps made, of whatever fate: [`reap`] removes only what nobody waits for.
+///
+/// # Errors
+/// No engine answers, or not to this user.
+pub async fn leftovers() -> Result<Vec<Leftover>, BackendError> {
+    found(&Engine::connect().await?).await
+}
+
+/// Removes what sweeps that are gone left behind, and returns it. Nothing without our labels, nothing whose
+/// creator is alive or cannot be seen from here.
+///
+/// # Errors
+/// No engine answers, or it does not remove what it should.
+pub async fn reap() -> Result<Vec<Leftover>, BackendError> {
+    reap_on(&Engine::connect().await?).await
+}
+
+pub(super) async fn reap_on(engine: &Engine) -> Result<Vec<Leftover>, BackendError> {
+    let gone: Vec<Leftover> = found(engine)
+        .await?
+        .into_iter()
+        .filter(|left| left.fate == Fate::Gone)
+        .collect();
+    for left in &gone {
+        match left.kind {
+            LeftoverKind::Container => remove_container(engine, &left.id).await?,
+            LeftoverKind::Volume => remove_volume(engine, &left.id).await?,
+        }
+    }
+    Ok(gone)
+}
+
+async fn found(engine: &Engine) -> Result<Vec<Leftover>, BackendError> {
+    let filters = HashMap::from([("label".to_owned(), vec![SWEEP.to_owned()])]);
+    let options = ListContainersOptionsBuilder::default()
+        .all(true)
+        .filters(&filters)
+        .build();
+    let containers = engine
+        .docker
+        .list_containers(Some(options))
+        .await
+        .map_err(|error| engine.explain("list containers", &error))?;
+    let mut found: Vec<Leftover> = containers
+        .into_iter()
+        .filter_map(|container| {
+            let name = container
+                .names
+                .iter()
+                .flatten()
+                .next()
+                .map(|name| name.trim_start_matches('/').to_owned());
+            let is_running = container.state.is_some_and(|state| state.to_string() == "running");
+            leftover(
+                LeftoverKind::Container,
+                container.id?,
+                name,
+                is_running,
+                &container.labels?,
+            )
+        })
+        .collect();
+    let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
+    let volumes = engine
+        .docker
+        .list_volumes(Some(options))
+        .await
+        .map_err(|error| engine.explain("list volumes", &error))?;
+    // Containers come first: a volume in use cannot be removed.
+    found.extend(volumes.volumes.into_iter().flatten().filter_map(|volume| {
+        leftover(
+            LeftoverKind::Volume,
+            volume.name.clone(),
+            Some(volume.name),
+            false,
+            &volume.labels,
+        )
+    }));
+    Ok(found)
+}
+
+fn leftover(
+    kind: LeftoverKind,
+    id: String,
+    name: Option<String>,
+    is_running: bool,
+    labels: &HashMap<String, String>,
+) -> Option<Leftover> {
+    let creator = Creator::from_labels(labels)?;
+    Some(Leftover {
+        name: name.unwrap_or_else(|| id.clone()),
+        id,
+        kind,
+        sweep: labels.get(SWEEP)?.clone(),
+        iteration: labels.get(ITERATION).and_then(|number| number.parse().ok()),
+        is_running,
+        fate: creator.fate(),
+        creator,
+    })
+}

@@ -1,0 +1,449 @@
+//! A container from its creation to its removal: nothing of its output is lost, and how it ended is read from the
+//! engine's own account.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::container::LogOutput;
+use bollard::errors::Error;
+use bollard::models::ContainerState;
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
+};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, Stream, StreamExt};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::engine::{Engine, is_conflict, is_not_found, is_transport};
+use super::ownership::Ownership;
+use super::recipe::{Instance, Recipe};
+use super::removal::Remover;
+use crate::backend::{BackendError, Ended, KILL_WAIT, Session, Signal};
+
+/// How long the rest of the output may take once the process has ended: what is on its way arrives at once.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long an engine that went away in the middle of a session may take to come back.
+const RETURN: Duration = Duration::from_secs(10);
+
+/// A container that has been started.
+pub(super) struct Running {
+    engine: Arc<Engine>,
+    remover: Arc<Remover>,
+    id: String,
+    volumes: Vec<String>,
+    ownership: Option<Ownership>,
+    output: Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>,
+    watch: JoinHandle<End>,
+    end: Option<End>,
+    /// Whether the stream of output has ended, and how if badly.
+    is_drained: bool,
+    broke: Option<String>,
+    is_signalled: bool,
+    killed_at: Option<Instant>,
+    drained_by: Option<Instant>,
+    is_removed: bool,
+}
+
+/// How the wait for a container's end came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum End {
+    /// It ended. `is_interrupted`: the connection to the engine broke in between.
+    Exited { is_interrupted: bool },
+    /// It is not there any more.
+    Removed,
+    /// The engine went away with it.
+    EngineLost(String),
+}
+
+/// Creates a container and starts it, attached and waited for beforehand: after the start of a program that ends
+/// at once it would be too late for either.
+pub(super) async fn launch(
+    engine: &Arc<Engine>,
+    remover: &Arc<Remover>,
+    recipe: &Recipe,
+    instance: &Instance,
+    name: &str,
+) -> Result<Running, BackendError> {
+    let id = create(engine, recipe, instance, name).await?;
+    let watch = tokio::spawn(watch(Arc::clone(engine), id.clone()));
+    let attached = engine
+        .docker
+        .attach_container(
+            &id,
+            Some(
+                AttachContainerOptionsBuilder::default()
+                    .stream(true)
+                    .stdout(true)
+                    .stderr(true)
+                    .build(),
+            ),
+        )
+        .await;
+    let started = match attached {
+        Ok(attached) => match engine.docker.start_container(&id, None).await {
+            Ok(()) => Ok(attached),
+            Err(error) => Err(start_error(engine, recipe, instance, &error)),
+        },
+        Err(error) => Err(engine.explain("attach to the container", &error)),
+    };
+    match started {
+        Ok(attached) => Ok(Running {
+            engine: Arc::clone(engine),
+            remover: Arc::clone(remover),
+            id,
+            volumes: Vec::new(),
+            ownership: None,
+            output: attached.output,
+            watch,
+            end: None,
+            is_drained: false,
+            broke: None,
+            is_signalled: false,
+            killed_at: None,
+            drained_by: None,
+            is_removed: false,
+        }),
+        Err(error) => {
+            watch.abort();
+            remover.remove(id, Vec::new());
+            Err(error)
+        }
+    }
+}
+
+async fn create(engine: &Engine, recipe: &Recipe, instance: &Instance, name: &str) -> Result<String, BackendError> {
+    let mut tries = 0;
+    loop {
+        // The name is for the reader of `docker ps`; what finds a container again is its labels.
+        let unique = if tries == 0 {
+            name.to_owned()
+        } else {
+            format!("{name}-{tries}")
+        };
+        let options = CreateContainerOptionsBuilder::default().name(&unique).build();
+        match engine
+            .docker
+            .create_container(Some(options), recipe.body(instance))
+            .await
+        {
+            Ok(created) => return Ok(created.id),
+            Err(error) if is_conflict(&error) && tries < 20 => tries += 1,
+            Err(error) if is_not_found(&error) => {
+                return Err(BackendError::ImageMissing {
+                    image: recipe.image.clone(),
+                });
+            }
+            Err(error) => return Err(engine.explain("create the container", &error)),
+        }
+    }
+}
+
+/// The engine has only words for a program that is not there, and runtimes word it in their own ways.
+fn start_error(engine: &Engine, recipe: &Recipe, instance: &Instance, error: &Error) -> BackendError {
+    let program = instance.argv.first().map_or("", String::as_str);
+    match engine.explain("start the container", error) {
+        BackendError::Refused { cause, .. }
+            if cause.contains(program)
+                && [
+                    "executable file not found",
+                    "no such file or directory",
+                    "not found in $PATH",
+                ]
+                .iter()
+                .any(|words| cause.contains(words)) =>
+        {
+            BackendError::ProgramMissing {
+                program: program.to_owned(),
+                image: recipe.image.clone(),
+            }
+        }
+        other => other,
+    }
+}
+
+/// Waits for the end, over the engine's answer if it comes and by asking again and again if that connection breaks.
+async fn watch(engine: Arc<Engine>, id: String) -> End {
+    let options = WaitContainerOptionsBuilder::default().condition("next-exit").build();
+    let mut answers = engine.docker.wait_container(&id, Some(options));
+    let is_interrupted = match answers.next().await {
+        // bollard makes an error of every exit code but 0; here it is only the news that there is one.
+        Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) => return End::Exited { is_interrupted: false },
+        Some(Err(error)) if is_not_found(&error) => return End::Removed,
+        // An engine that answers only at the end is too late for the client's limit on answers.
+        Some(Err(Error::RequestTimeoutError)) => false,
+        Some(Err(_)) | None => true,
+    };
+    let mut unreachable_since: Option<Instant> = None;
+    let mut pause = Duration::from_millis(50);
+    let mut is_first = true;
+    loop {
+        match engine.docker.inspect_container(&id, None).await {
+            Ok(found) if found.state.as_ref().is_some_and(is_running) => unreachable_since = None,
+            // It ended while nobody answered: with the engine, or because of it.
+            Ok(_) if is_interrupted && is_first => {
+                return End::EngineLost("the engine went away during the session".to_owned());
+            }
+            Ok(_) => return End::Exited { is_interrupted },
+            Err(error) if is_not_found(&error) => return End::Removed,
+            Err(error) => {
+                let since = *unreachable_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > RETURN {
+                    return End::EngineLost(engine.explain("ask for the container", &error).to_string());
+                }
+                // What ends from here on has ended out of sight.
+                is_first = true;
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+        }
+        is_first = false;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+fn is_running(state: &ContainerState) -> bool {
+    state.running == Some(true) || state.paused == Some(true) || state.restarting == Some(true)
+}
+
+impl Running {
+    /// The engine's volumes that go with it.
+    pub(super) fn with_volumes(mut self, volumes: Vec<String>) -> Running {
+        self.volumes = volumes;
+        self
+    }
+
+    /// Whose the files it leaves are to be.
+    pub(super) fn with_ownership(mut self, ownership: Option<Ownership>) -> Running {
+        self.ownership = ownership;
+        self
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, BackendError> {
+        loop {
+            let gives_up = self.gives_up();
+            if gives_up.is_some_and(|at| at <= Instant::now()) {
+                return Ok(None);
+            }
+            if let Some(end) = self.end.as_ref().filter(|_| self.is_drained) {
+                return self.lost(end).map_or(Ok(None), Err);
+            }
+            tokio::select! {
+                biased;
+                piece = self.output.next(), if !self.is_drained => match piece {
+                    Some(Ok(piece)) => {
+                        let piece = piece.into_bytes();
+                        if !piece.is_empty() {
+                            return Ok(Some(piece));
+                        }
+                    }
+                    Some(Err(error)) => {
+                        self.is_drained = true;
+                        self.broke = Some(self.engine.explain("read the output", &error).to_string());
+                    }
+                    None => self.is_drained = true,
+                },
+                end = &mut self.watch, if self.end.is_none() => {
+                    self.end = Some(end.unwrap_or_else(|error| End::EngineLost(error.to_string())));
+                    self.drained_by = Some(Instant::now() + DRAIN);
+                }
+                () = tokio::time::sleep_until(gives_up.unwrap_or_else(far_away)) => {}
+            }
+        }
+    }
+
+    /// When `output` ends whatever happens.
+    fn gives_up(&self) -> Option<Instant> {
+        let killed = self.killed_at.map(|at| at + KILL_WAIT);
+        self.drained_by.into_iter().chain(killed).min()
+    }
+
+    /// Why the attempt is no answer, if its end, or its output, happened out of sight.
+    fn lost(&self, end: &End) -> Option<BackendError> {
+        let cause = match end {
+            End::Removed => "the container was removed by somebody else".to_owned(),
+            End::EngineLost(cause) => cause.clone(),
+            End::Exited { is_interrupted: true } => {
+                "the connection to the engine broke, and with it the session's output".to_owned()
+            }
+            End::Exited { is_interrupted: false } => self.broke.clone()?,
+        };
+        Some(BackendError::Lost { cause })
+    }
+
+    async fn facts(&mut self) -> Result<Ended, BackendError> {
+        if self.end.is_none() {
+            let patience = self.killed_at.map_or(KILL_WAIT, |at| {
+                (at + KILL_WAIT).saturating_duration_since(Instant::now())
+            });
+            if let Ok(end) = tokio::time::timeout(patience.max(Duration::from_millis(200)), &mut self.watch).await {
+                self.end = Some(end.unwrap_or_else(|error| End::EngineLost(error.to_string())));
+            }
+        }
+        let Some(end) = self.end.clone() else {
+            return Ok(Ended {
+                error: Some(format!(
+                    "the engine could not end the container {} within {} s; `reproduce-flaky gc` removes it when it can",
+                    &self.id[..self.id.len().min(12)],
+                    KILL_WAIT.as_secs()
+                )),
+                ..Ended::default()
+            });
+        };
+        if let Some(lost) = self.lost(&end) {
+            return Err(lost);
+        }
+        let state = state(&self.engine, &self.id).await?;
+        let ended = ended(&state);
+        if !self.is_signalled && !ended.oom_killed && matches!(ended.signal, Some(1 | 2 | 9 | 15)) {
+            if let Some(cause) = killed_by_others(&self.engine, &self.id, &ended).await {
+                return Err(BackendError::Lost { cause });
+            }
+        }
+        Ok(ended)
+    }
+}
+
+async fn state(engine: &Engine, id: &str) -> Result<ContainerState, BackendError> {
+    let since = Instant::now();
+    loop {
+        match engine.docker.inspect_container(id, None).await {
+            Ok(found) => return Ok(found.state.unwrap_or_default()),
+            Err(error) if is_not_found(&error) => {
+                return Err(BackendError::Lost {
+                    cause: "the container was removed by somebody else".to_owned(),
+                });
+            }
+            Err(error) if is_transport(&error) && since.elapsed() < RETURN => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Err(error) => {
+                return Err(BackendError::Lost {
+                    cause: engine.explain("ask how the container ended", &error).to_string(),
+                });
+            }
+        }
+    }
+}
+
+/// A signal that came through the engine, but not from us: `docker kill`, `docker stop`, or the engine's own
+/// shutdown. A process of the session that kills another leaves no such trace.
+async fn killed_by_others(engine: &Engine, id: &str, ended: &Ended) -> Option<String> {
+    use bollard::query_parameters::EventsOptionsBuilder;
+    let since = ended.started_at?.timestamp();
+    let filters = std::collections::HashMap::from([
+        ("container".to_owned(), vec![id.to_owned()]),
+        ("event".to_owned(), vec!["kill".to_owned()]),
+    ]);
+    let options = EventsOptionsBuilder::default()
+        .since(&since.to_string())
+        .until(&Utc::now().timestamp().to_string())
+        .filters(&filters)
+        .build();
+    let mut events = Box::pin(engine.docker.events(Some(options)));
+    match tokio::time::timeout(Duration::from_secs(3), events.next()).await {
+        Ok(Some(Ok(_))) => Some("somebody else sent the container a signal through the engine".to_owned()),
+        Ok(Some(Err(error))) if is_transport(&error) => Some("the engine is shutting down".to_owned()),
+        Ok(Some(Err(_)) | None) | Err(_) => None,
+    }
+}
+
+fn far_away() -> Instant {
+    Instant::now() + Duration::from_secs(24 * 3600)
+}
+
+/// The engine's account of an end.
+fn ended(state: &ContainerState) -> Ended {
+    let time = |text: &Option<String>| {
+        text.as_deref()
+            .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
+            .map(|time| time.with_timezone(&Utc))
+            // The engine says year 1 for "never".
+            .filter(|time| time.timestamp() > 0)
+    };
+    let code = state.exit_code.and_then(|code| i32::try_from(code).ok());
+    Ended {
+        code,
+        // The runtime, and the init process, report the end by a signal as 128 plus its number.
+        signal: code.filter(|code| (129..=192).contains(code)).map(|code| code - 128),
+        oom_killed: state.oom_killed == Some(true),
+        error: state.error.clone().filter(|error| !error.is_empty()),
+        started_at: time(&state.started_at),
+        finished_at: time(&state.finished_at),
+    }
+}
+
+impl Session for Running {
+    fn output(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, BackendError>> {
+        self.next().boxed()
+    }
+
+    fn signal(&mut self, signal: Signal) -> BoxFuture<'_, Result<(), BackendError>> {
+        async move {
+            self.is_signalled = true;
+            let name = match signal {
+                Signal::Term => "SIGTERM",
+                Signal::Kill => {
+                    self.killed_at.get_or_insert_with(Instant::now);
+                    "SIGKILL"
+                }
+            };
+            let options = KillContainerOptionsBuilder::default().signal(name).build();
+            // An engine that cannot end a process may not answer either; the deadline after the kill must hold.
+            let sent = self.engine.docker.kill_container(&self.id, Some(options));
+            match tokio::time::timeout(KILL_WAIT, sent).await {
+                Ok(Ok(())) | Err(_) => Ok(()),
+                // It has ended, or is gone, in the meantime.
+                Ok(Err(error)) if is_conflict(&error) || is_not_found(&error) => Ok(()),
+                Ok(Err(error)) => match self.engine.explain("signal the container", &error) {
+                    BackendError::Refused { cause, .. } if cause.contains("is not running") => Ok(()),
+                    other => Err(other),
+                },
+            }
+        }
+        .boxed()
+    }
+
+    fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<Ended, BackendError>> {
+        async move {
+            let facts = self.facts().await;
+            if let (Ok(_), Some(ownership)) = (&facts, self.ownership.take()) {
+                ownership.restore(&self.engine, &self.remover).await;
+            }
+            self.is_removed = true;
+            self.remover.remove(self.id.clone(), std::mem::take(&mut self.volumes));
+            facts
+        }
+        .boxed()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.watch.abort();
+        if !self.is_removed {
+            self.remover.remove(self.id.clone(), std::mem::take(&mut self.volumes));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_above_128_is_a_signal() {
+        let state = |code| ContainerState {
+            exit_code: Some(code),
+            ..ContainerState::default()
+        };
+        assert_eq!(ended(&state(134)).signal, Some(6));
+        assert_eq!(ended(&state(255)).signal, None);
+        assert_eq!(ended(&state(1)).signal, None);
+    }
+}

@@ -1,0 +1,224 @@
+//! What this machine's Python lacks, fetched once into the user's cache and never into the user's own environment.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use etcetera::BaseStrategy;
+use sha2::{Digest, Sha256};
+
+use super::toolchain::{Report, hex, last_line};
+use super::{BackendError, Plugin, Tell};
+
+const FETCH: &str = include_str!("fetch.py");
+
+/// The modules a session needs, and the distributions that bring them.
+const NEEDED: [(&str, &str); 3] = [
+    ("pytest", "pytest"),
+    ("xdist", "pytest-xdist"),
+    ("pytest_timeout", "pytest-timeout"),
+];
+
+/// Packages that were fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Packages {
+    /// Directory to put on the search path.
+    pub(super) dir: PathBuf,
+    /// What the user should know about it.
+    pub(super) note: String,
+}
+
+/// This tool's directory in the user's cache.
+pub(super) fn cache() -> Result<PathBuf, BackendError> {
+    let base = etcetera::base_strategy::choose_base_strategy().map_err(|error| BackendError::Unfit {
+        what: format!("failed to find your cache directory: {error}"),
+        hint: Some("set HOME or XDG_CACHE_HOME".to_owned()),
+    })?;
+    Ok(base.cache_dir().join("reproduce-flaky"))
+}
+
+/// What has to be fetched for a Python, and where it goes.
+#[derive(Clone, Debug)]
+struct Wanted {
+    packages: Packages,
+    /// What to call it.
+    what: String,
+    /// Arguments for the installer.
+    arguments: Vec<String>,
+    /// Installed versions, as a JSON object.
+    pins: String,
+}
+
+/// Fetches what is missing, unless that was done before. `None` where nothing is.
+pub(super) async fn complete(
+    report: &Report,
+    requirements: Option<&Path>,
+    tell: Tell<'_>,
+) -> Result<Option<Packages>, BackendError> {
+    let Some(wanted) = wanted(report, requirements)? else {
+        return Ok(None);
+    };
+    if !wanted.packages.dir.is_dir() {
+        tell(&format!("fetching {} from PyPI into your cache", wanted.what));
+        fetch(report, &wanted).await?;
+    }
+    Ok(Some(wanted.packages))
+}
+
+/// What [`complete`] would return, without fetching anything.
+pub(super) fn plan(report: &Report, requirements: Option<&Path>) -> Result<Option<Packages>, BackendError> {
+    Ok(wanted(report, requirements)?.map(|wanted| wanted.packages))
+}
+
+fn wanted(report: &Report, requirements: Option<&Path>) -> Result<Option<Wanted>, BackendError> {
+    let mut arguments: Vec<String> = NEEDED
+        .iter()
+        .filter(|(module, _)| !report.has(module))
+        .map(|(_, distribution)| (*distribution).to_owned())
+        .collect();
+    if arguments.is_empty() && requirements.is_none() {
+        return Ok(None);
+    }
+    let what = match requirements {
+        Some(path) if arguments.is_empty() => format!("the packages of `{}`", path.display()),
+        Some(path) => format!("{} and the packages of `{}`", list(&arguments), path.display()),
+        None => list(&arguments),
+    };
+    let pins: BTreeMap<&str, &str> = report
+        .distributions
+        .iter()
+        .map(|(name, distribution)| (name.as_str(), distribution.version.as_str()))
+        .collect();
+    let pins = serde_json::to_string(&pins).expect("a map of strings is JSON");
+    let mut digest = Sha256::new();
+    for part in [
+        &report.version,
+        &report.implementation,
+        &report.machine,
+        &pins,
+        &arguments.join(" "),
+    ] {
+        digest.update(part.as_bytes());
+        digest.update(b"\n");
+    }
+    if let Some(path) = requirements {
+        digest.update(read_requirements(path)?.as_bytes());
+        arguments.push("-r".to_owned());
+        arguments.push(path.to_string_lossy().into_owned());
+    }
+    let name = format!("{}-{}", report.implementation, &hex(&digest.finalize())[..16]);
+    let dir = cache()?.join("python").join(name);
+    let note = format!(
+        "{what} came from PyPI, kept in {}; your Python itself is unchanged",
+        dir.display()
+    );
+    Ok(Some(Wanted {
+        packages: Packages { dir, note },
+        what,
+        arguments,
+        pins,
+    }))
+}
+
+fn read_requirements(path: &Path) -> Result<String, BackendError> {
+    std::fs::read_to_string(path).map_err(|error| BackendError::Unfit {
+        what: format!("failed to read `{}`: {error}", path.display()),
+        hint: None,
+    })
+}
+
+/// Fetches into a directory of this process, which then becomes the one that everybody uses: processes that do so
+/// at the same time each have a whole one, and the first is kept.
+async fn fetch(report: &Report, wanted: &Wanted) -> Result<(), BackendError> {
+    let dir = &wanted.packages.dir;
+    let home = dir.parent().unwrap_or(dir);
+    let failed = |verb: &str, error: &io::Error| BackendError::Unfit {
+        what: format!("failed to {verb} `{}`: {error}", home.display()),
+        hint: Some("set XDG_CACHE_HOME to a directory you can write to".to_owned()),
+    };
+    std::fs::create_dir_all(home).map_err(|error| failed("create", &error))?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".fetching-")
+        .tempdir_in(home)
+        .map_err(|error| failed("write into", &error))?;
+    let target = temporary.path().join("packages");
+    let output = tokio::process::Command::new(&report.executable)
+        .args(["-c", FETCH])
+        .arg(&target)
+        .arg(&wanted.pins)
+        .args(&wanted.arguments)
+        .env_remove("PYTHONPATH")
+        .env_remove("PIP_PREFIX")
+        .env_remove("PIP_TARGET")
+        .env("PIP_USER", "0")
+        .env("PIP_REQUIRE_VIRTUALENV", "0")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|error| BackendError::Unfit {
+            what: format!("failed to run `{}`: {error}", report.executable.display()),
+            hint: None,
+        })?;
+    if !output.status.success() {
+        let cause = last_line(&output.stderr).unwrap_or_else(|| output.status.to_string());
+        return Err(BackendError::Unfit {
+            what: format!("failed to fetch {}: {cause}", wanted.what),
+            hint: Some(if output.status.code() == Some(4) {
+                "install pip or uv (apt-get install python3-pip), or pytest itself, or use an image".to_owned()
+            } else {
+                "connect to a package index once, or install pytest in this Python, or use an image that has it"
+                    .to_owned()
+            }),
+        });
+    }
+    match std::fs::rename(&target, dir) {
+        Ok(()) => Ok(()),
+        Err(_) if dir.is_dir() => Ok(()),
+        Err(error) => Err(failed("write into", &error)),
+    }
+}
+
+fn list(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+/// Puts a plugin's file into the cache, under a name that follows its content, and returns its directory.
+pub(super) fn keep_plugin(plugin: &Plugin) -> Result<PathBuf, BackendError> {
+    let digest = hex(&Sha256::digest(plugin.source.as_bytes()));
+    let dir = cache()?.join("plugin").join(&digest[..16]);
+    let file = dir.join(format!("{}.py", plugin.module));
+    let failed = |error: io::Error| BackendError::Unfit {
+        what: format!("failed to write `{}`: {error}", file.display()),
+        hint: Some("set XDG_CACHE_HOME to a directory you can write to, or use --no-trail".to_owned()),
+    };
+    if std::fs::read_to_string(&file).is_ok_and(|text| text == plugin.source) {
+        return Ok(dir);
+    }
+    std::fs::create_dir_all(&dir).map_err(failed)?;
+    let mut temporary = tempfile::NamedTempFile::new_in(&dir).map_err(failed)?;
+    io::Write::write_all(&mut temporary, plugin.source.as_bytes()).map_err(failed)?;
+    // A container's user, who may be another, must be able to read it.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    temporary.as_file().set_permissions(mode).map_err(failed)?;
+    temporary.persist(&file).map_err(|error| failed(error.error))?;
+    Ok(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_listed_as_one_says_them() {
+        let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
+        assert_eq!(list(&names[..1]), "a");
+        assert_eq!(list(&names[..2]), "a and b");
+        assert_eq!(list(&names), "a, b and c");
+    }
+}
