@@ -242,6 +242,23 @@ impl Spec {
         }
     }
 
+    /// The stop rule that ended it, in the words of its flag; `None` where it came to its end or was interrupted.
+    #[must_use]
+    pub fn stop_rule(&self) -> Option<&str> {
+        let ended = self.ended.as_deref()?;
+        let rules = ["until ", "max-failures ", "for ", "prove-below ", "decided"];
+        rules.iter().any(|rule| ended.starts_with(rule)).then_some(ended)
+    }
+
+    /// Whether two sweeps are arms that were run side by side, block by block.
+    #[must_use]
+    pub fn is_interleaved_with(&self, other: &Spec) -> bool {
+        match (&self.arm, &other.arm) {
+            (Some(one), Some(two)) => one.name != two.name && one.arms == two.arms && one.seed == two.seed,
+            (_, _) => false,
+        }
+    }
+
     /// In what respects `self` would run something else than `recorded` did. Names, deadlines, jobs and
     /// ranges may differ: they do not change what runs.
     #[must_use]

@@ -3,6 +3,7 @@
 mod cli;
 mod console_fuzz;
 mod docker;
+mod compare;
 mod engine;
 mod local;
 mod logs;
