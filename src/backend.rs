@@ -65,7 +65,7 @@ pub trait Backend: Send + Sync {
     /// The world broke before the session began.
     fn start<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<Box<dyn Session>, BackendError>>;
 
-    /// Whether attempts can be started now.
+    /// Whether attempts can be started now; asked after one was lost, to tell a broken attempt from a broken world.
     fn ping(&self) -> BoxFuture<'_, Result<(), BackendError>>;
 
     /// Waits, within bounds, until everything that ended sessions left behind has been removed. Called once,
@@ -183,6 +183,8 @@ mod tests {
                 grace_s: 10.0,
             },
             max_attempts: 3,
+            arm: None,
+            ended: None,
         }
     }
 }

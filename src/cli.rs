@@ -21,6 +21,7 @@ pub mod words;
 #[command(
     name = "reproduce-flaky",
     args_conflicts_with_subcommands = true,
+    args_override_self = true,
     disable_help_subcommand = true,
     max_term_width = 100,
     after_help = "Examples:\n  \
@@ -91,11 +92,17 @@ pub fn command() -> clap::Command {
 /// clap's own, which also carries `--help` and `--version`; a settings file that cannot be used.
 pub fn parse(argv: Vec<OsString>, file: Option<&settings::Settings>) -> Result<Cli, ParseError> {
     let matches = command().try_get_matches_from(&argv)?;
-    let matches = match file {
-        Some(file) => command().try_get_matches_from(file.complete(&argv, &matches)?)?,
-        None => matches,
+    let (argv, matches) = match file {
+        Some(file) => {
+            let argv = file.complete(&argv, &matches)?;
+            let matches = command().try_get_matches_from(&argv)?;
+            (argv, matches)
+        }
+        None => (argv, matches),
     };
-    Ok(Cli::from_arg_matches(&matches)?)
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.sweep.said = argv;
+    Ok(cli)
 }
 
 /// Why a command line could not be read.

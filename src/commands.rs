@@ -17,6 +17,7 @@ pub mod history;
 pub mod judged;
 pub mod output;
 pub mod plan;
+pub mod reached;
 pub mod signatures;
 pub mod source;
 pub mod sweep;

@@ -1,5 +1,6 @@
 //! One iteration, a straight line: claim it, start it, keep what it prints, end it if it must be ended, judge it, publish it.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ pub struct Context {
     /// Where it runs.
     pub backend: Arc<dyn Backend>,
     /// What failures are called.
-    pub signatures: SignatureSet,
+    pub signatures: Arc<SignatureSet>,
     /// Name of this machine.
     pub node: String,
 }
@@ -51,6 +52,8 @@ pub enum Cancel {
 pub enum Progress {
     /// An attempt has started.
     Started {
+        /// Number of the arm, from 0.
+        arm: usize,
         /// Number of the iteration.
         iteration: u32,
         /// Number of the attempt, from 1.
@@ -60,6 +63,8 @@ pub enum Progress {
     },
     /// The world broke under an attempt.
     Lost {
+        /// Number of the arm, from 0.
+        arm: usize,
         /// Number of the iteration.
         iteration: u32,
         /// Number of the attempt, from 1.
@@ -140,6 +145,7 @@ impl Live {
 /// Only when the result could not be recorded; a broken engine is an answer or a cancelled sweep.
 pub async fn run(
     context: Arc<Context>,
+    arm: usize,
     iteration: u32,
     progress: mpsc::UnboundedSender<Progress>,
     mut cancel: watch::Receiver<Cancel>,
@@ -153,6 +159,7 @@ pub async fn run(
         let mut dir = context.sweep.new_attempt(&claim)?;
         let live = Arc::new(Live::new());
         let _ = progress.send(Progress::Started {
+            arm,
             iteration,
             attempt: number,
             live: Arc::clone(&live),
@@ -168,6 +175,7 @@ pub async fn run(
             Executed::Lost(error) => {
                 let reason = error.to_string();
                 let _ = progress.send(Progress::Lost {
+                    arm,
                     iteration,
                     attempt: number,
                     reason: reason.clone(),
@@ -257,7 +265,8 @@ async fn execute(
     live: &Live,
     cancel: &mut watch::Receiver<Cancel>,
 ) -> Executed {
-    let attempt = attempt(context, iteration, dir);
+    let sweep = context.sweep.dir();
+    let attempt = attempt(&context.spec, &context.argv, sweep, iteration, dir.name(), dir.path());
     let began = Utc::now();
     let mut session = match context.backend.start(&attempt).await {
         Ok(session) => session,
@@ -292,17 +301,18 @@ async fn execute(
     Executed::Ended(Box::new(exit))
 }
 
-fn attempt(context: &Context, iteration: u32, dir: &AttemptDir) -> Attempt {
-    let mut dir_env = vec![(context.spec.output_env.clone(), String::new())];
-    if context.spec.trail {
+/// An attempt at an iteration, as a backend sees it.
+pub(crate) fn attempt(spec: &Spec, argv: &[String], sweep: &Path, iteration: u32, name: &str, dir: &Path) -> Attempt {
+    let mut dir_env = vec![(spec.output_env.clone(), String::new())];
+    if spec.trail {
         dir_env.push((TRAIL_ENV.to_owned(), store::TRAIL.to_owned()));
     }
     Attempt {
-        sweep: context.sweep.dir().to_owned(),
+        sweep: sweep.to_owned(),
         iteration,
-        name: dir.name().to_owned(),
-        dir: dir.path().to_owned(),
-        argv: context.argv.clone(),
+        name: name.to_owned(),
+        dir: dir.to_owned(),
+        argv: argv.to_vec(),
         env: vec![("REPRODUCE_FLAKY_ITERATION".to_owned(), iteration.to_string())],
         dir_env,
     }

@@ -19,6 +19,7 @@ pub mod record;
 pub mod side;
 pub mod spec;
 pub mod stop;
+pub mod suite;
 pub mod summary;
 pub mod tally;
 pub mod test_rate;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::cli::sweep::Progress;
 use crate::model::Event;
+use crate::model::stop::Live;
 
 mod jsonl;
 mod plain;
@@ -15,9 +16,9 @@ pub trait Reporter: Send {
     /// Shows one event.
     fn event(&mut self, event: &Event) -> io::Result<()>;
 
-    /// Shows what is running now; called a few times a second.
-    fn tick(&mut self, running: &[Running]) -> io::Result<()> {
-        let _ = running;
+    /// Shows what is running now, and what the counts so far carry; called a few times a second.
+    fn tick(&mut self, running: &[Running], live: &Live) -> io::Result<()> {
+        let _ = (running, live);
         Ok(())
     }
 
@@ -30,6 +31,8 @@ pub trait Reporter: Send {
 /// An iteration in flight, as a display sees it.
 #[derive(Clone, Debug)]
 pub struct Running {
+    /// Its arm, in a sweep of several.
+    pub arm: Option<String>,
     /// Its number.
     pub iteration: u32,
     /// How long its attempt has been running.

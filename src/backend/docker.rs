@@ -1,8 +1,8 @@
 //! Sessions in containers, on any socket that speaks Docker's API. Nothing outside this folder knows bollard.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use bollard::models::ImageConfig;
@@ -10,17 +10,15 @@ use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 
-use super::environment::{self, Environment};
-use super::host::{self, Bind, HostRoot};
-use super::packages::{self, Packages};
+use super::host::{Bind, HostRoot};
 use super::toolchain::{self, INSPECT, Report, last_line};
-use super::{Attempt, Backend, BackendError, Creator, Plugin, Probe, Session, Tell};
-use crate::model::spec::Recipe as Part;
+use super::{Attempt, Backend, BackendError, Creator, Plugin, Probe, Session, Tell, packages};
 use crate::model::{Spec, Workspace};
 
 mod engine;
 mod fresh;
 mod ownership;
+mod plan;
 mod recipe;
 mod removal;
 mod session;
@@ -28,7 +26,8 @@ mod session;
 use engine::{Engine, is_not_found};
 use fresh::{Fresh, Means};
 use ownership::Ownership;
-use recipe::{Instance, PACKAGES_DIR, PLUGIN_DIR, RUN_DIR, Recipe, TMPFS, WORKSPACE};
+use plan::{Image, Plan};
+use recipe::{Instance, WORKSPACE};
 use removal::{ATTEMPT, ITERATION, Remover, SWEEP};
 
 pub use removal::{Leftover, LeftoverKind, leftovers, reap};
@@ -43,23 +42,12 @@ struct Docker {
     engine: Arc<Engine>,
     remover: Arc<Remover>,
     creator: Creator,
-    spec: Spec,
-    recipe: Recipe,
-    environment: Environment,
-    image: Image,
-    /// Home of the container's user, asked of it by the probe.
-    home: OnceLock<PathBuf>,
+    plan: Plan,
     /// How fresh workspaces are made, once one was.
     means: OnceLock<Means>,
+    /// Limits of the recipe that this engine may not set.
+    without_limits: Mutex<Vec<String>>,
     notes: Vec<String>,
-}
-
-/// What the containers are made from.
-enum Image {
-    /// An image of the user's: its id and its own settings.
-    Named { id: String, config: ImageConfig },
-    /// This machine's directories.
-    Host { executable: PathBuf },
 }
 
 /// Finds the engine and the image and resolves what the containers get.
@@ -69,160 +57,79 @@ pub(super) async fn open(
     tell: Tell<'_>,
 ) -> Result<impl Backend + use<>, BackendError> {
     let engine = Arc::new(Engine::connect().await?);
-    let mut draft = Draft::of(spec, engine.is_here())?;
-    let image = if spec.image == HOST {
-        draft.host(spec, &engine, tell).await?
+    let plugin = plugin.map(packages::keep_plugin).transpose()?;
+    let mut notes = Vec::new();
+    let plan = if spec.image == HOST {
+        let (report, fetched) = host_python(spec, tell).await?;
+        let rootless = engine.facts.is_rootless;
+        let (mut plan, root) = Plan::host(spec, plugin.as_deref(), rootless, &report, fetched.as_ref())?;
+        plan.recipe.image = import(&engine, &root).await?;
+        notes.extend(fetched.map(|fetched| fetched.note));
+        plan
     } else {
-        draft.named(spec, &engine).await?
+        let (id, config) = find_image(&engine, &spec.image).await?;
+        Plan::named(spec, plugin.as_deref(), engine.is_here(), &id, config)?
     };
-    if let Some(plugin) = plugin {
-        draft
-            .recipe
-            .binds
-            .push(Bind::read_only(&packages::keep_plugin(plugin)?, PLUGIN_DIR));
-        draft.modules.insert(0, PLUGIN_DIR.to_owned());
-    }
-    let inherited = match &image {
-        Image::Named { config, .. } => environment::find(config.env.as_deref().unwrap_or_default(), "PYTHONPATH"),
-        Image::Host { .. } => None,
-    };
-    draft.environment.prepend_path("PYTHONPATH", &draft.modules, inherited);
     Ok(Docker {
         remover: Remover::new(Arc::clone(&engine)),
         engine,
         creator: Creator::current(),
-        spec: spec.clone(),
-        recipe: draft.recipe,
-        environment: draft.environment,
-        image,
-        home: OnceLock::new(),
+        plan,
         means: OnceLock::new(),
-        notes: draft.notes,
+        without_limits: Mutex::default(),
+        notes,
     })
 }
 
-/// A recipe in the making.
-struct Draft {
-    recipe: Recipe,
-    environment: Environment,
-    /// Directories in front of Python's search path.
-    modules: Vec<String>,
-    notes: Vec<String>,
-}
-
-impl Draft {
-    fn of(spec: &Spec, is_here: bool) -> Result<Draft, BackendError> {
-        let container = &spec.container;
-        Ok(Draft {
-            recipe: Recipe {
-                image: spec.image.clone(),
-                volumes: container
-                    .volumes
-                    .iter()
-                    .map(|text| recipe::volume(text, &spec.directory, is_here))
-                    .collect::<Result<_, _>>()?,
-                tmpfs: container
-                    .has(Part::Tmp)
-                    .then(|| ("/tmp".to_owned(), TMPFS.to_owned()))
-                    .into_iter()
-                    .collect(),
-                user: container.user.clone(),
-                ulimits: recipe::ulimits(container)?,
-                container: container.clone(),
-                ..Recipe::default()
-            },
-            environment: Environment::default(),
-            modules: Vec::new(),
-            notes: Vec::new(),
-        })
-    }
-
-    async fn named(&mut self, spec: &Spec, engine: &Engine) -> Result<Image, BackendError> {
-        let missing = || BackendError::ImageMissing {
-            image: spec.image.clone(),
-        };
-        let found = engine.docker.inspect_image(&spec.image).await.map_err(|error| {
-            if is_not_found(&error) {
-                missing()
-            } else {
-                engine.explain("look for the image", &error)
-            }
-        })?;
-        let config = found.config.unwrap_or_default();
-        let own = config.env.clone().unwrap_or_default();
-        self.environment = Environment::of(spec, caller, |name| environment::find(&own, name).map(str::to_owned));
-        let id = found.id.ok_or_else(missing)?;
-        self.recipe.image.clone_from(&id);
-        Ok(Image::Named { id, config })
-    }
-
-    async fn host(&mut self, spec: &Spec, engine: &Engine, tell: Tell<'_>) -> Result<Image, BackendError> {
-        // The caller's search path for modules is not part of the toolchain, and most of it is not visible inside.
+/// The `docker run` line that runs one iteration by hand, as words. Starts nothing and asks no engine. Variables
+/// that are the caller's own appear by name only.
+///
+/// # Errors
+/// `--image host`, and there is no Python to be found; a volume or limit that cannot be read.
+pub async fn equivalent_docker_run(
+    spec: &Spec,
+    plugin: Option<&Plugin>,
+    attempt: &Attempt,
+) -> Result<Vec<String>, BackendError> {
+    let plugin = plugin.map(packages::keep_plugin).transpose()?;
+    let (plan, image) = if spec.image == HOST {
         let report = toolchain::examine(&spec.directory, &[("PYTHONPATH".to_owned(), None)]).await?;
-        let fetched = packages::complete(&report, spec.host_requirements.as_deref(), tell).await?;
-        self.host_environment(spec, &report);
-        let root = host::plan(&report, &caller("PATH").unwrap_or_default());
-        self.environment.set_default("PATH", root.path.clone());
-        self.recipe.binds.extend(root.binds.iter().cloned());
-        self.recipe.is_root_read_only = true;
-        for dir in ["/run", "/var/tmp"] {
-            self.recipe.tmpfs.push((dir.to_owned(), TMPFS.to_owned()));
-        }
-        if self.recipe.user.is_none() {
-            // The container's root is the caller where the engine runs without root.
-            self.recipe.user = Some(if engine.facts.is_rootless {
-                "0:0".to_owned()
-            } else {
-                format!(
-                    "{}:{}",
-                    rustix::process::geteuid().as_raw(),
-                    rustix::process::getegid().as_raw()
-                )
-            });
-        }
-        if let Some(Packages { dir, note }) = fetched {
-            self.recipe.binds.push(Bind::read_only(&dir, PACKAGES_DIR));
-            self.modules.push(PACKAGES_DIR.to_owned());
-            self.notes.push(note);
-        }
-        self.recipe.image = import(engine, &root).await?;
-        Ok(Image::Host {
-            executable: report.executable,
-        })
-    }
-
-    fn host_environment(&mut self, spec: &Spec, report: &Report) {
-        let mut environment = Environment::of(spec, caller, |_| None);
-        environment.set_default("HOME", "/tmp");
-        environment.set_default("LANG", "C.UTF-8");
-        if let Some(base) = &report.user_base {
-            environment.set_default("PYTHONUSERBASE", base.to_string_lossy());
-        }
-        // The caller's name may be known only to a directory service that the container does not ask.
-        for name in ["USER", "LOGNAME"] {
-            if let Some(value) = caller("USER") {
-                environment.set_default(name, value);
-            }
-        }
-        if let Some(venv) = caller("VIRTUAL_ENV").filter(|venv| report.executable.starts_with(venv)) {
-            environment.set_default("VIRTUAL_ENV", venv);
-        }
-        self.environment = environment;
-    }
+        let fetched = packages::plan(&report, spec.host_requirements.as_deref())?;
+        let (plan, root) = Plan::host(spec, plugin.as_deref(), false, &report, fetched.as_ref())?;
+        (plan, format!("{HOST_REPOSITORY}:{}", root.tag()))
+    } else {
+        let plan = Plan::named(spec, plugin.as_deref(), false, &spec.image, ImageConfig::default())?;
+        (plan, spec.image.clone())
+    };
+    Ok(plan
+        .recipe
+        .command_line(&image, &plan.session(attempt), &plan.secrets()))
 }
 
-/// A variable of this process.
-fn caller(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+async fn host_python(spec: &Spec, tell: Tell<'_>) -> Result<(Report, Option<packages::Packages>), BackendError> {
+    // The caller's search path for modules is not part of the toolchain, and most of it is not visible inside.
+    let report = toolchain::examine(&spec.directory, &[("PYTHONPATH".to_owned(), None)]).await?;
+    let fetched = packages::complete(&report, spec.host_requirements.as_deref(), tell).await?;
+    Ok((report, fetched))
+}
+
+async fn find_image(engine: &Engine, name: &str) -> Result<(String, ImageConfig), BackendError> {
+    let missing = || BackendError::ImageMissing { image: name.to_owned() };
+    let found = engine.docker.inspect_image(name).await.map_err(|error| {
+        if is_not_found(&error) {
+            missing()
+        } else {
+            engine.explain("look for the image", &error)
+        }
+    })?;
+    Ok((found.id.ok_or_else(missing)?, found.config.unwrap_or_default()))
 }
 
 /// Makes the engine know the empty root, unless it does already, and returns what to start.
 async fn import(engine: &Engine, root: &HostRoot) -> Result<String, BackendError> {
     let tag = root.tag();
     let name = format!("{HOST_REPOSITORY}:{tag}");
-    if let Ok(found) = engine.docker.inspect_image(&name).await
-        && let Some(id) = found.id
-    {
+    if let Ok((id, _)) = find_image(engine, &name).await {
         return Ok(id);
     }
     let options = CreateImageOptionsBuilder::default()
@@ -230,115 +137,22 @@ async fn import(engine: &Engine, root: &HostRoot) -> Result<String, BackendError
         .repo(HOST_REPOSITORY)
         .tag(&tag)
         .build();
-    let mut answers = engine
-        .docker
-        .create_image(Some(options), Some(bollard::body_full(root.archive().into())), None);
+    let archive = bollard::body_full(root.archive().into());
+    let mut answers = engine.docker.create_image(Some(options), Some(archive), None);
     let mut id = None;
     while let Some(answer) = answers.next().await {
         let answer = answer.map_err(|error| engine.explain("import the empty root", &error))?;
         id = answer.status.or(id);
     }
-    Ok(match engine.docker.inspect_image(&name).await {
-        Ok(found) => found.id.unwrap_or(name),
-        Err(_) => id.unwrap_or(name),
-    })
+    match find_image(engine, &name).await {
+        Ok((id, _)) => Ok(id),
+        Err(error) => id.ok_or(error),
+    }
 }
 
 impl Docker {
-    /// What a session is given on top of what they all have.
-    fn instance(&self, argv: &[String], environment: Environment) -> Instance {
-        let mut argv = argv.to_vec();
-        if let (Image::Host { executable }, Some(program)) = (&self.image, argv.first_mut())
-            && program == "python3"
-        {
-            // Called by its own path a virtual environment's interpreter knows that it is one.
-            *program = executable.to_string_lossy().into_owned();
-        }
-        let mut binds = Vec::new();
-        if self.spec.container.workspace != Workspace::Fresh {
-            binds.push(Bind {
-                source: self.spec.directory.clone(),
-                target: WORKSPACE.to_owned(),
-                is_writable: self.spec.container.workspace == Workspace::Rw,
-            });
-        }
-        let mut instance = Instance {
-            argv,
-            binds,
-            labels: self.creator.labels(),
-            ..Instance::default()
-        };
-        let mut environment = environment;
-        if let Some((bind, variable)) = self.hf_cache(&environment) {
-            if let Some(target) = variable {
-                environment.set("HF_HOME", target);
-            }
-            instance.binds.push(bind);
-        }
-        instance.env = environment
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        instance
-    }
-
-    /// The caller's Hugging Face cache, if there is one, where the session's programs look for it; with the
-    /// variable that tells them, if they would not.
-    fn hf_cache(&self, environment: &Environment) -> Option<(Bind, Option<String>)> {
-        if !self.spec.container.has(Part::HfCache) || !self.engine.is_here() {
-            return None;
-        }
-        let source = caller("HF_HOME")
-            .map(PathBuf::from)
-            .or_else(|| Some(PathBuf::from(caller("HOME")?).join(".cache/huggingface")))
-            .filter(|dir| dir.is_absolute() && dir.is_dir())?;
-        match &self.image {
-            Image::Host { .. } => {
-                let target = environment
-                    .get("HF_HOME")
-                    .unwrap_or("/reproduce-flaky/huggingface")
-                    .to_owned();
-                Some((Bind::read_only(&source, &target), Some(target)))
-            }
-            Image::Named { config, .. } => {
-                let own = config.env.as_deref().unwrap_or_default();
-                let target = match environment.get("HF_HOME").or_else(|| environment::find(own, "HF_HOME")) {
-                    Some(dir) => dir.to_owned(),
-                    None => format!("{}/.cache/huggingface", self.home(config)?.display()),
-                };
-                Some((Bind::read_only(&source, &target), None))
-            }
-        }
-    }
-
-    /// Home of the container's user: the probe's answer, else what follows from the user's name.
-    fn home(&self, config: &ImageConfig) -> Option<PathBuf> {
-        if let Some(home) = self.home.get() {
-            return home.is_absolute().then(|| home.clone());
-        }
-        let user = self
-            .recipe
-            .user
-            .as_ref()
-            .or(config.user.as_ref())
-            .map_or("", String::as_str);
-        matches!(user.split(':').next(), Some("" | "0" | "root")).then(|| PathBuf::from("/root"))
-    }
-
-    fn session_environment(&self, attempt: &Attempt) -> Environment {
-        let mut environment = self.environment.clone();
-        for (name, below) in &attempt.dir_env {
-            let path = if below.is_empty() {
-                RUN_DIR.to_owned()
-            } else {
-                format!("{RUN_DIR}/{below}")
-            };
-            environment.set_default(name, path);
-        }
-        for (name, value) in &attempt.env {
-            environment.set(name, value);
-        }
-        environment
+    fn spec(&self) -> &Spec {
+        &self.plan.spec
     }
 
     fn labels(&self, attempt: &Attempt) -> HashMap<String, String> {
@@ -350,19 +164,49 @@ impl Docker {
     }
 
     async fn launch(&self, attempt: &Attempt) -> Result<session::Running, BackendError> {
-        let mut instance = self.instance(&attempt.argv, self.session_environment(attempt));
-        instance.binds.push(Bind::writable(&attempt.dir, RUN_DIR));
+        let mut instance = self.plan.session(attempt);
         instance.labels = self.labels(attempt);
         let name = container_name(&attempt.sweep, &attempt.name);
         let ownership = self.ownership(attempt, &instance.labels, &name);
-        let running = if self.spec.container.workspace == Workspace::Fresh {
+        let running = if self.spec().container.workspace == Workspace::Fresh {
             self.launch_fresh(attempt, instance, &name).await?
         } else {
-            session::launch(&self.engine, &self.remover, &self.recipe, &instance, &name)
-                .await
-                .map_err(|e| self.name_image(e))?
+            self.launch_container(&mut instance, &name).await?
         };
         Ok(running.with_ownership(ownership))
+    }
+
+    /// Starts a container, without those of the recipe's limits that the engine may not set: an engine that itself
+    /// runs in a container often lacks the right to raise limits, and its own are no reason to run nothing.
+    async fn launch_container(&self, instance: &mut Instance, name: &str) -> Result<session::Running, BackendError> {
+        loop {
+            instance.without_limits = self.without_limits();
+            let launched = session::launch(&self.engine, &self.remover, &self.plan.recipe, instance, name).await;
+            let error = match launched {
+                Ok(running) => return Ok(running),
+                Err(error) => error,
+            };
+            let refused = match &error {
+                BackendError::Refused { cause, .. } => recipe::refused_limit(cause, &self.spec().container),
+                _ => None,
+            };
+            match refused.filter(|limit| !instance.without_limits.iter().any(|known| known == limit)) {
+                Some(limit) => {
+                    let mut known = self.without_limits.lock().unwrap_or_else(PoisonError::into_inner);
+                    if !known.iter().any(|known| known == limit) {
+                        known.push(limit.to_owned());
+                    }
+                }
+                None => return Err(self.name_image(error)),
+            }
+        }
+    }
+
+    fn without_limits(&self) -> Vec<String> {
+        self.without_limits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Starts a session over a pristine tree; where the engine turns out not to be able to mount an overlay, over
@@ -376,22 +220,22 @@ impl Docker {
         let labels = instance.labels.clone();
         let fresh = Fresh {
             engine: &self.engine,
-            image: &self.recipe.image,
-            directory: &self.spec.directory,
+            image: &self.plan.recipe.image,
+            directory: &self.spec().directory,
             without: attempt.sweep.parent().unwrap_or(&attempt.sweep),
             name,
             labels: &labels,
         };
         let mut means = self.means.get().copied().unwrap_or_else(|| fresh.means());
         loop {
-            let volumes = fresh.make(means).await;
-            let started = match volumes {
+            let started = match fresh.make(means).await {
                 Ok(volumes) => {
                     instance.workspace_volume = volumes.first().cloned();
-                    match session::launch(&self.engine, &self.remover, &self.recipe, &instance, name).await {
+                    match self.launch_container(&mut instance, name).await {
                         Ok(running) => Ok(running.with_volumes(volumes)),
                         Err(error) => {
-                            self.remover.remove(String::new(), volumes);
+                            self.remover.close().await;
+                            fresh.discard(&volumes).await;
                             Err(error)
                         }
                     }
@@ -402,7 +246,7 @@ impl Docker {
                 Err(BackendError::Refused { .. }) if means == Means::Overlay && self.means.get().is_none() => {
                     means = Means::Copy;
                 }
-                Err(error) => return Err(self.name_image(error)),
+                Err(error) => return Err(error),
                 Ok(running) => {
                     let _ = self.means.set(means);
                     return Ok(running);
@@ -413,28 +257,20 @@ impl Docker {
 
     /// What to hand over afterwards; `None` where the container's user is the caller.
     fn ownership(&self, attempt: &Attempt, labels: &HashMap<String, String>, name: &str) -> Option<Ownership> {
-        let uid = rustix::process::geteuid().as_raw();
-        let user = match &self.image {
-            Image::Host { .. } => self.recipe.user.clone(),
-            Image::Named { config, .. } => self.recipe.user.clone().or_else(|| config.user.clone()),
-        };
-        let inside = match user.as_deref().and_then(|user| user.split(':').next()) {
-            None | Some("" | "root") => Some(0),
-            Some(user) => user.parse().ok(),
-        };
-        let is_caller = if self.engine.facts.is_rootless {
-            inside == Some(0)
+        let caller = if self.engine.facts.is_rootless {
+            0
         } else {
-            inside == Some(uid)
+            rustix::process::geteuid().as_raw()
         };
-        if is_caller || !self.engine.is_here() {
+        if self.plan.uid() == Some(caller) || !self.engine.is_here() {
             return None;
         }
+        let spec = self.spec();
         Some(Ownership {
             run_dir: attempt.dir.clone(),
-            workspace: (self.spec.container.workspace == Workspace::Rw).then(|| self.spec.directory.clone()),
+            workspace: (spec.container.workspace == Workspace::Rw).then(|| spec.directory.clone()),
             since: SystemTime::now(),
-            image: self.recipe.image.clone(),
+            image: self.plan.recipe.image.clone(),
             labels: labels.clone(),
             name: format!("{name}-owner"),
         })
@@ -442,7 +278,7 @@ impl Docker {
 
     /// Errors name the image as the user does, not by its id.
     fn name_image(&self, error: BackendError) -> BackendError {
-        let image = self.spec.image.clone();
+        let image = self.spec().image.clone();
         match error {
             BackendError::ImageMissing { .. } => BackendError::ImageMissing { image },
             BackendError::ProgramMissing { program, .. } => BackendError::ProgramMissing { program, image },
@@ -450,35 +286,20 @@ impl Docker {
         }
     }
 
-    fn place(&self) -> (String, String) {
-        match &self.image {
-            Image::Host { executable } => (
-                format!("`{}`", executable.display()),
-                "install it in this Python, or use an image that has it".to_owned(),
-            ),
-            Image::Named { .. } => (
-                format!("image `{}`", self.spec.image),
-                "install it there (pip install pytest pytest-xdist pytest-timeout), or use --image host".to_owned(),
-            ),
-        }
-    }
-
+    /// Asks the Python that the sessions will run in, in a container like theirs.
     async fn examine(&self) -> Result<Report, BackendError> {
         let argv = ["python3", "-c", INSPECT].map(str::to_owned);
-        let mut instance = self.instance(&argv, self.environment.clone());
+        let mut instance = self.plan.instance(&argv);
+        instance.labels = self.creator.labels();
         instance.labels.insert(SWEEP.to_owned(), "probe".to_owned());
-        if self.spec.container.workspace == Workspace::Fresh {
-            instance.binds.push(Bind::read_only(&self.spec.directory, WORKSPACE));
+        if self.spec().container.workspace == Workspace::Fresh {
+            instance.binds.push(Bind::read_only(&self.spec().directory, WORKSPACE));
         }
         let name = container_name(
             Path::new("probe"),
             &format!("{}-{}", self.creator.pid, self.creator.started),
         );
-        let mut session = Box::new(
-            session::launch(&self.engine, &self.remover, &self.recipe, &instance, &name)
-                .await
-                .map_err(|error| self.name_image(error))?,
-        );
+        let mut session = Box::new(self.launch_container(&mut instance, &name).await?);
         let mut output = Vec::new();
         while let Some(piece) = session.output().await? {
             output.extend_from_slice(&piece);
@@ -487,30 +308,36 @@ impl Docker {
         if let Some(report) = Report::parse(&output) {
             return Ok(report);
         }
-        let last = last_line(&output).unwrap_or_default();
-        let program = instance.argv.first().cloned().unwrap_or_default();
+        let last = last_line(&output).unwrap_or_else(|| match ended.code {
+            Some(code) => format!("it ended with {code} and said nothing"),
+            None => "it said nothing".to_owned(),
+        });
+        let program = instance.argv.into_iter().next().unwrap_or_default();
         // With an init process it is that which does not find the program, after the engine has started it.
-        Err(
-            if matches!(ended.code, Some(126 | 127)) && (last.contains("exec") || last.contains(&program)) {
-                BackendError::ProgramMissing {
-                    program,
-                    image: self.spec.image.clone(),
-                }
-            } else {
-                BackendError::Unfit {
-                    what: format!(
-                        "`python3` does not run in {}: {}",
-                        self.place().0,
-                        if last.is_empty() {
-                            format!("exit code {}", ended.code.unwrap_or_default())
-                        } else {
-                            last
-                        }
-                    ),
-                    hint: None,
-                }
-            },
-        )
+        Err(if matches!(ended.code, Some(126 | 127)) {
+            BackendError::ProgramMissing {
+                program,
+                image: self.spec().image.clone(),
+            }
+        } else {
+            BackendError::Unfit {
+                what: format!("`python3` does not run in {}: {last}", self.plan.place().0),
+                hint: None,
+            }
+        })
+    }
+
+    /// What the user should know of the way the containers are made.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        let limits = self.without_limits();
+        if !limits.is_empty() {
+            notes.push(format!(
+                "the engine may not raise limits here; {} stay as they are in it",
+                limits.join(" and ")
+            ));
+        }
+        notes
     }
 }
 
@@ -518,16 +345,16 @@ impl Backend for Docker {
     fn probe(&self) -> BoxFuture<'_, Result<Probe, BackendError>> {
         async move {
             let report = self.examine().await?;
-            let (place, hint) = self.place();
-            report.fit(self.spec.mode, &place, &hint)?;
-            let _ = self.home.set(report.home.clone());
+            let (place, hint) = self.plan.place();
+            report.fit(self.spec().mode, &place, hint)?;
+            let _ = self.plan.home.set(report.home.clone());
             Ok(Probe {
-                image_id: match &self.image {
+                image_id: match &self.plan.image {
                     Image::Named { id, .. } => id.clone(),
-                    Image::Host { .. } => report.identity(Path::new(WORKSPACE)),
+                    Image::Host { .. } => report.identity(&self.spec().directory),
                 },
                 versions: report.versions(),
-                notes: self.notes.clone(),
+                notes: self.notes(),
             })
         }
         .boxed()
@@ -538,13 +365,7 @@ impl Backend for Docker {
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), BackendError>> {
-        async move {
-            let answer = self.engine.docker.ping().await;
-            answer
-                .map(|_| ())
-                .map_err(|error| self.engine.explain("ask the engine", &error))
-        }
-        .boxed()
+        self.engine.ping().boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -565,6 +386,19 @@ fn container_name(sweep: &Path, attempt: &str) -> String {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_hold_only_what_engines_allow() {
+        assert_eq!(
+            container_name(Path::new("/logs/n4_fix 8"), "run007.häst-1-2"),
+            "reproduce-flaky-n4_fix-8-run007.h-st-1-2"
+        );
+    }
 }
 
 /// Whether an engine answers.

@@ -57,7 +57,7 @@ pub(super) struct HostRoot {
 }
 
 /// Directories of the root that programs expect, and whether everybody may write there.
-const EMPTY: [(&str, bool); 15] = [
+const EMPTY: [(&str, bool); 16] = [
     ("dev", false),
     ("etc", false),
     ("home", false),
@@ -67,6 +67,7 @@ const EMPTY: [(&str, bool); 15] = [
     ("proc", false),
     ("root", false),
     ("run", false),
+    ("sbin", false),
     ("srv", false),
     ("sys", false),
     ("tmp", true),
@@ -109,7 +110,7 @@ const ETC: [&str; 24] = [
 pub(super) fn plan(report: &Report, search: &str) -> HostRoot {
     let mut links = Vec::new();
     let mut dirs: Vec<PathBuf> = Vec::new();
-    for name in ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "opt", "nix"] {
+    for name in ["usr", "bin", "lib", "lib32", "lib64", "libx32", "opt", "nix"] {
         let path = Path::new("/").join(name);
         match std::fs::read_link(&path) {
             Ok(target) => links.push((name.to_owned(), target.strip_prefix("/").unwrap_or(&target).to_owned())),
@@ -117,6 +118,7 @@ pub(super) fn plan(report: &Report, search: &str) -> HostRoot {
             Err(_) => {}
         }
     }
+    links.extend(programs_of_sbin());
     let is_linked = |path: &Path| {
         links
             .iter()
@@ -168,6 +170,21 @@ pub(super) fn plan(report: &Report, search: &str) -> HostRoot {
         links,
         path: path.join(":"),
     }
+}
+
+/// The engine puts its init process into `/sbin`, so that must be a directory of the root, and one that can be
+/// written to; programs such as `/sbin/ldconfig`, which `ctypes` calls by that name, are linked into it one by one.
+fn programs_of_sbin() -> Vec<(String, PathBuf)> {
+    let Ok(entries) = std::fs::read_dir("/usr/sbin") else {
+        return Vec::new();
+    };
+    let mut links: Vec<(String, PathBuf)> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .map(|name| (format!("sbin/{name}"), Path::new("../usr/sbin").join(name)))
+        .collect();
+    links.sort();
+    links
 }
 
 /// Debian's Python reads its site customization from here, through a link in `/usr/lib`.

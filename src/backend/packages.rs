@@ -38,28 +38,52 @@ pub(super) fn cache() -> Result<PathBuf, BackendError> {
     Ok(base.cache_dir().join("reproduce-flaky"))
 }
 
+/// What has to be fetched for a Python, and where it goes.
+#[derive(Clone, Debug)]
+struct Wanted {
+    packages: Packages,
+    /// What to call it.
+    what: String,
+    /// Arguments for the installer.
+    arguments: Vec<String>,
+    /// Installed versions, as a JSON object.
+    pins: String,
+}
+
 /// Fetches what is missing, unless that was done before. `None` where nothing is.
 pub(super) async fn complete(
     report: &Report,
     requirements: Option<&Path>,
     tell: Tell<'_>,
 ) -> Result<Option<Packages>, BackendError> {
-    let mut wanted: Vec<String> = NEEDED
+    let Some(wanted) = wanted(report, requirements)? else {
+        return Ok(None);
+    };
+    if !wanted.packages.dir.is_dir() {
+        tell(&format!("fetching {} from PyPI into your cache", wanted.what));
+        fetch(report, &wanted).await?;
+    }
+    Ok(Some(wanted.packages))
+}
+
+/// What [`complete`] would return, without fetching anything.
+pub(super) fn plan(report: &Report, requirements: Option<&Path>) -> Result<Option<Packages>, BackendError> {
+    Ok(wanted(report, requirements)?.map(|wanted| wanted.packages))
+}
+
+fn wanted(report: &Report, requirements: Option<&Path>) -> Result<Option<Wanted>, BackendError> {
+    let mut arguments: Vec<String> = NEEDED
         .iter()
         .filter(|(module, _)| !report.has(module))
         .map(|(_, distribution)| (*distribution).to_owned())
         .collect();
-    let named = match requirements {
-        Some(path) => Some((path, read_requirements(path)?)),
-        None => None,
-    };
-    if wanted.is_empty() && named.is_none() {
+    if arguments.is_empty() && requirements.is_none() {
         return Ok(None);
     }
-    let what = match &named {
-        Some((path, _)) if wanted.is_empty() => format!("the packages of `{}`", path.display()),
-        Some((path, _)) => format!("{} and the packages of `{}`", list(&wanted), path.display()),
-        None => list(&wanted),
+    let what = match requirements {
+        Some(path) if arguments.is_empty() => format!("the packages of `{}`", path.display()),
+        Some(path) => format!("{} and the packages of `{}`", list(&arguments), path.display()),
+        None => list(&arguments),
     };
     let pins: BTreeMap<&str, &str> = report
         .distributions
@@ -73,28 +97,27 @@ pub(super) async fn complete(
         &report.implementation,
         &report.machine,
         &pins,
-        &wanted.join(" "),
+        &arguments.join(" "),
     ] {
         digest.update(part.as_bytes());
         digest.update(b"\n");
     }
-    if let Some((path, text)) = &named {
-        digest.update(text.as_bytes());
-        wanted.push("-r".to_owned());
-        wanted.push(path.to_string_lossy().into_owned());
+    if let Some(path) = requirements {
+        digest.update(read_requirements(path)?.as_bytes());
+        arguments.push("-r".to_owned());
+        arguments.push(path.to_string_lossy().into_owned());
     }
-    let home = cache()?.join("python");
-    let dir = home.join(format!("{}-{}", report.implementation, &hex(&digest.finalize())[..16]));
-    if !dir.is_dir() {
-        tell(&format!("fetching {what} from PyPI into {}", home.display()));
-        fetch(report, &home, &dir, &pins, &wanted, &what).await?;
-    }
-    Ok(Some(Packages {
-        note: format!(
-            "{what} came from PyPI, kept in {}; your Python itself is unchanged",
-            dir.display()
-        ),
-        dir,
+    let name = format!("{}-{}", report.implementation, &hex(&digest.finalize())[..16]);
+    let dir = cache()?.join("python").join(name);
+    let note = format!(
+        "{what} came from PyPI, kept in {}; your Python itself is unchanged",
+        dir.display()
+    );
+    Ok(Some(Wanted {
+        packages: Packages { dir, note },
+        what,
+        arguments,
+        pins,
     }))
 }
 
@@ -107,14 +130,9 @@ fn read_requirements(path: &Path) -> Result<String, BackendError> {
 
 /// Fetches into a directory of this process, which then becomes the one that everybody uses: processes that do so
 /// at the same time each have a whole one, and the first is kept.
-async fn fetch(
-    report: &Report,
-    home: &Path,
-    dir: &Path,
-    pins: &str,
-    wanted: &[String],
-    what: &str,
-) -> Result<(), BackendError> {
+async fn fetch(report: &Report, wanted: &Wanted) -> Result<(), BackendError> {
+    let dir = &wanted.packages.dir;
+    let home = dir.parent().unwrap_or(dir);
     let failed = |verb: &str, error: &io::Error| BackendError::Unfit {
         what: format!("failed to {verb} `{}`: {error}", home.display()),
         hint: Some("set XDG_CACHE_HOME to a directory you can write to".to_owned()),
@@ -128,8 +146,8 @@ async fn fetch(
     let output = tokio::process::Command::new(&report.executable)
         .args(["-c", FETCH])
         .arg(&target)
-        .arg(pins)
-        .args(wanted)
+        .arg(&wanted.pins)
+        .args(&wanted.arguments)
         .env_remove("PYTHONPATH")
         .env_remove("PIP_PREFIX")
         .env_remove("PIP_TARGET")
@@ -146,7 +164,7 @@ async fn fetch(
     if !output.status.success() {
         let cause = last_line(&output.stderr).unwrap_or_else(|| output.status.to_string());
         return Err(BackendError::Unfit {
-            what: format!("failed to fetch {what}: {cause}"),
+            what: format!("failed to fetch {}: {cause}", wanted.what),
             hint: Some(if output.status.code() == Some(4) {
                 "install pip or uv (apt-get install python3-pip), or pytest itself, or use an image".to_owned()
             } else {

@@ -1,5 +1,6 @@
 //! Flags of the sweep, the tool's main job.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,6 +80,12 @@ pub struct Args {
     /// Time that running iterations get to end after the first Ctrl-C.
     #[arg(long, default_value = "60s", value_name = "D", value_parser = duration, help_heading = "How")]
     pub cancel_grace: Duration,
+    /// One of several arms, run side by side in blocks of one iteration each: a name, then the flags that differ.
+    #[arg(long, value_name = "NAME FLAGS…", help_heading = "How")]
+    pub arm: Vec<String>,
+    /// Stop when the arms are shown to differ.
+    #[arg(long, value_name = "WHEN", requires = "arm", help_heading = "How")]
+    pub stop: Option<Stop>,
     /// Print what would run, and start nothing.
     #[arg(long, help_heading = "How")]
     pub dry_run: bool,
@@ -161,6 +168,10 @@ pub struct Args {
     /// Also show what the probe found and every attempt.
     #[arg(long, help_heading = "Results")]
     pub verbose: bool,
+
+    /// The whole command line, settings file included; arms are read from it with their own flags added.
+    #[arg(skip)]
+    pub(super) said: Vec<OsString>,
 }
 
 impl Args {
@@ -172,6 +183,25 @@ impl Args {
         };
         let chunks = (self.end.saturating_sub(self.start) + 1).div_ceil(size);
         self.chunk_parallel.unwrap_or(chunks).min(chunks).clamp(1, 1000)
+    }
+
+    /// The same command line with more flags, which win over those it has; node ids and pytest's arguments add up.
+    ///
+    /// # Errors
+    /// The flags are wrong, in one line.
+    pub fn with_flags(&self, flags: Vec<OsString>) -> Result<Args, String> {
+        let dashes = |words: &[OsString]| words.iter().position(|word| word == "--").unwrap_or(words.len());
+        let (own, own_pytest) = flags.split_at(dashes(&flags));
+        let (said, pytest) = self.said.split_at(dashes(&self.said));
+        let mut argv = [said, own].concat();
+        argv.push("--".into());
+        argv.extend(pytest.iter().skip(1).chain(own_pytest.iter().skip(1)).cloned());
+        let cli = super::parse(argv, None).map_err(|error| {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            line.strip_prefix("error: ").unwrap_or(line).to_owned()
+        })?;
+        Ok(cli.sweep)
     }
 
     /// The iterations asked for.
@@ -257,6 +287,13 @@ impl From<RecipeArg> for Recipe {
             RecipeArg::Tmp => Recipe::Tmp,
         }
     }
+}
+
+/// `--stop`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Stop {
+    /// When every later arm is shown to differ from the first one, however often one looks.
+    Decided,
 }
 
 /// `--keep-logs`.

@@ -48,6 +48,12 @@ pub struct Range {
 }
 
 impl Range {
+    /// Whether an iteration is one of them.
+    #[must_use]
+    pub fn contains(self, iteration: u32) -> bool {
+        (self.first..=self.last).contains(&iteration)
+    }
+
     /// The numbers, in order.
     pub fn iter(self) -> impl Iterator<Item = u32> {
         self.first..=self.last

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::stop::ALPHA;
+use super::{Record, Verdict};
 use crate::stats::ArmsTest;
 
 /// The order in which the arms of a block are started, from the seed of the sweep: every order is as likely, and the
@@ -40,6 +41,26 @@ pub struct ArmsState {
     next: u32,
     tests: Vec<ArmsTest>,
     alpha: f64,
+}
+
+/// The evidence that two recorded arms differ in any failure; an iteration is a block, and those that only one of them
+/// has, or that errored in either, are left out. `None` where no block is left.
+#[must_use]
+pub fn e_value(base: &[Record], new: &[Record]) -> Option<f64> {
+    let failed = |records: &[Record]| -> BTreeMap<u32, bool> {
+        let counted = records
+            .iter()
+            .filter(|record| record.outcome.verdict != Verdict::Errored);
+        counted
+            .map(|record| (record.iteration, record.outcome.verdict == Verdict::Failed))
+            .collect()
+    };
+    let now = failed(new);
+    let test: ArmsTest = failed(base)
+        .into_iter()
+        .filter_map(|(block, failed)| Some((failed, *now.get(&block)?)))
+        .collect();
+    (test.blocks() > 0).then(|| test.e_value())
 }
 
 /// What an iteration says about its arm.
@@ -112,6 +133,7 @@ impl ArmsState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::OutcomeKind::{Failed, Infra, Passed};
 
     #[test]
     fn every_order_of_a_block_is_as_likely_and_a_seed_repeats_it() {
@@ -147,6 +169,23 @@ mod tests {
         state.observe(2, 0, Answer::Failed);
         state.observe(2, 1, Answer::Clean);
         assert_eq!(state.blocks(), 1);
+    }
+
+    #[test]
+    fn recorded_arms_are_compared_block_by_block() {
+        let record = |iteration, kind| Record {
+            iteration,
+            dir: std::path::PathBuf::new(),
+            exit: None,
+            outcome: crate::model::Outcome::new(kind),
+            problem: None,
+        };
+        let base: Vec<Record> = (1..=7)
+            .map(|block| record(block, if block == 6 { Infra } else { Failed }))
+            .collect();
+        let new: Vec<Record> = (2..=7).rev().map(|block| record(block, Passed)).collect();
+        assert!((e_value(&base, &new).unwrap() - 135.384_958_027_328_6).abs() < 1e-9);
+        assert_eq!(e_value(&base, &[]), None);
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Finding {
     }
 }
 
-/// A count with Wilson's interval.
+/// A count with its interval: Wilson's, unless a stop rule made the number of iterations depend on the outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Rate {
     /// The count.
@@ -90,6 +90,9 @@ pub struct Rate {
     pub low: f64,
     /// Upper end.
     pub high: f64,
+    /// Whether the interval is one that may be watched, because a stop rule did.
+    #[serde(skip)]
+    pub is_watched: bool,
 }
 
 impl Rate {
@@ -97,7 +100,24 @@ impl Rate {
     #[must_use]
     pub fn new(count: Count, confidence: f64) -> Rate {
         let (low, high) = count.interval(confidence);
-        Rate { count, low, high }
+        Rate {
+            count,
+            low,
+            high,
+            is_watched: false,
+        }
+    }
+
+    /// The rate of a count that was watched while it grew, with the interval that allows for it.
+    #[must_use]
+    pub fn watched(count: Count, confidence: f64) -> Rate {
+        let (low, high) = stats::confidence_sequence(count, 1.0 - confidence);
+        Rate {
+            count,
+            low,
+            high,
+            is_watched: true,
+        }
     }
 }
 
@@ -212,14 +232,14 @@ impl Comparison {
             .zip(counts)
             .zip(tests)
             .zip(stats::holm(&tested))
-            .map(|(((id, (base, new)), fisher), p_adjusted)| Class {
+            .map(|(((id, counts), fisher), p_adjusted)| Class {
                 id: (*id).to_owned(),
-                base: Rate::new(base, question.confidence),
-                new: Rate::new(new, question.confidence),
+                base: base.rate(id, question.confidence),
+                new: new.rate(id, question.confidence),
                 fisher,
                 p_adjusted,
                 verdict: verdict(fisher, p_adjusted, question),
-                clean_runs_needed: stats::clean_runs_needed(base, question.alpha),
+                clean_runs_needed: stats::clean_runs_needed(counts.0, question.alpha),
             })
             .collect();
         let differences = super::conditions::differences(base.conditions.as_ref(), new.conditions.as_ref());

@@ -80,7 +80,7 @@ pub struct NightRow {
     pub errored: u64,
 }
 
-/// A stretch of nights with one rate, split between iterations where need be.
+/// A stretch of nights with one rate.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stretch {
     /// First night of it.
@@ -155,18 +155,14 @@ impl History {
 }
 
 fn class(id: &str, nights: &[Night]) -> ClassHistory {
-    let series: Vec<bool> = nights.iter().flat_map(|night| night.series(id)).collect();
-    let owner: Vec<&str> = nights
-        .iter()
-        .flat_map(|night| vec![night.name.as_str(); night.results.len()])
-        .collect();
-    let (found, regime_p) = stats::regimes(&series);
+    let counts: Vec<Count> = nights.iter().map(|night| night.count(id)).collect();
+    let (found, regime_p) = stats::regime::regimes_between(&counts);
     let regimes = found
         .into_iter()
         .map(|regime| Stretch {
-            first: owner[regime.positions.start].to_owned(),
-            last: owner[regime.positions.end - 1].to_owned(),
-            count: Count::new(regime.failed as u64, regime.positions.len() as u64).unwrap_or_default(),
+            first: nights[regime.positions.start].name.clone(),
+            last: nights[regime.positions.end - 1].name.clone(),
+            count: regime.count,
         })
         .collect();
     let seen: Vec<&Night> = nights.iter().filter(|night| night.count(id).failed() > 0).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::comparison::ANY;
+use super::comparison::{ANY, Rate};
 use super::conditions::Conditions;
 use super::drift::{Drift, Point};
 use super::{Record, Spec, Verdict};
@@ -49,6 +49,8 @@ pub struct Side {
     pub running: u64,
     /// Iterations of the range asked for that have no answer yet.
     pub missing: u64,
+    /// The stop rule that ended it, if one did: its number of iterations then depends on what they showed.
+    pub stopped_by: Option<String>,
     /// What it ran under; `None` for counts.
     pub conditions: Option<Conditions>,
     /// The stretches with different rates in words, where there is more than one.
@@ -113,6 +115,17 @@ impl Side {
         Count::new(failed, self.any.of()).unwrap_or(self.any)
     }
 
+    /// The rate of a class; with the interval that may be watched where a stop rule ended the sweep.
+    #[must_use]
+    pub fn rate(&self, id: &str, confidence: f64) -> Rate {
+        let count = self.class(id);
+        if self.stopped_by.is_some() {
+            Rate::watched(count, confidence)
+        } else {
+            Rate::new(count, confidence)
+        }
+    }
+
     /// What a reader must know about it before believing a comparison.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
@@ -129,6 +142,12 @@ impl Side {
             ));
         } else if self.missing > 0 {
             note(format!("not complete, {} missing", iterations(self.missing)));
+        }
+        if let Some(rule) = &self.stopped_by {
+            note(format!(
+                "ended by its stop rule `{rule}`: the interval shown is the one that may be watched, and p-values, which \
+                 take the number of iterations as fixed beforehand, are too small"
+            ));
         }
         if self.any.of() == 1 {
             note("one iteration shows next to nothing".to_owned());

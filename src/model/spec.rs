@@ -198,6 +198,23 @@ pub struct Spec {
     pub deadlines: Deadlines,
     /// Most attempts at one iteration when the world breaks under them.
     pub max_attempts: u32,
+    /// Its place among several arms that are run side by side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arm: Option<ArmPlace>,
+    /// Why the last process that worked on it stopped: `complete`, `interrupted`, a stop rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+}
+
+/// A sweep's place among several arms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArmPlace {
+    /// Name of this arm.
+    pub name: String,
+    /// Names of all of them, in the order given; the first is what the others are compared with.
+    pub arms: Vec<String>,
+    /// Draws the order of arms in each block.
+    pub seed: u64,
 }
 
 fn yes() -> bool {

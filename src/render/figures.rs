@@ -35,7 +35,11 @@ pub fn rate(rate: &Rate, confidence: f64) -> String {
         return "unknown".to_owned();
     };
     if rate.count.failed() == 0 {
-        return below(rate.count, confidence);
+        return if rate.is_watched {
+            format!("below {}", percent(rate.high))
+        } else {
+            below(rate.count, confidence)
+        };
     }
     format!("{} ({} to {})", percent(value), percent(rate.low), percent(rate.high))
 }
@@ -82,17 +86,25 @@ pub fn markdown_table(header: &[&str], rows: &[Vec<String>], figures: &[usize]) 
     text
 }
 
-/// Text that Markdown shows as it is, also inside a table.
+/// Text that Markdown shows as it is, also inside a table; what stands between backticks stays code.
 #[must_use]
 pub fn markdown(text: &str) -> String {
+    // An odd backtick opens nothing; all of them are then shown as they are.
+    let has_code = text.matches('`').count().is_multiple_of(2) && !text.contains('|');
     let mut escaped = String::with_capacity(text.len());
+    let mut is_code = false;
     for character in text.chars() {
         match character {
+            '`' if has_code => {
+                is_code = !is_code;
+                escaped.push('`');
+            }
+            '\n' | '\r' => escaped.push(' '),
+            other if is_code => escaped.push(other),
             '\\' | '|' | '*' | '_' | '[' | ']' | '~' | '#' | '`' => escaped.extend(['\\', character]),
             '<' => escaped += "&lt;",
             '>' => escaped += "&gt;",
             '&' => escaped += "&amp;",
-            '\n' | '\r' => escaped.push(' '),
             other => escaped.push(other),
         }
     }
@@ -112,6 +124,18 @@ mod tests {
                 "0 %", "4e-4 %", "0.73 %", "2.7 %", "26 %", "92 %", "98.6 %", "99.96 %", "100 %"
             ]
         );
+    }
+
+    #[test]
+    fn markdown_shows_text_as_it_is_and_keeps_code() {
+        for (text, shown) in [
+            ("a_b *c* <d>", "a\\_b \\*c\\* &lt;d&gt;"),
+            ("`a_b`: see", "`a_b`: see"),
+            ("one ` only_", "one \\` only\\_"),
+            ("`a|b`", "\\`a\\|b\\`"),
+        ] {
+            assert_eq!(markdown(text), shown);
+        }
     }
 
     #[test]

@@ -137,9 +137,9 @@ wed              10/20  50 % (30 % to 70 %)  10
 thu              10/20  50 % (30 % to 70 %)  10
 
 any: on 2 nights, first on `wed`, last on `thu`; not one constant, independent rate: 0/40 from `mon` to `tue`, \
-then 20/40 from `wed` to `thu` (p = 2e-7)
+then 20/40 from `wed` to `thu` (p = 8e-8)
 A2: on 2 nights, first on `wed`, last on `thu`; not one constant, independent rate: 0/40 from `mon` to `tue`, \
-then 20/40 from `wed` to `thu` (p = 2e-7)
+then 20/40 from `wed` to `thu` (p = 8e-8)
 "
         );
     }

@@ -6,47 +6,10 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::figures;
-use crate::model::comparison::Rate;
-
-/// One test of a sweep, or the sessions themselves.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Case {
-    /// Node id, or a name for what is no test.
-    pub name: String,
-    /// Failed of reached.
-    pub rate: Rate,
-    /// Categories of its failures, in order.
-    pub categories: Vec<String>,
-    /// Iterations it failed in.
-    pub runs: Vec<u32>,
-    /// What the evidence says, one line each, at most a handful.
-    pub evidence: Vec<String>,
-}
-
-/// A sweep, as far as the format can hold it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Suite {
-    /// Name of the sweep.
-    pub name: String,
-    /// When it started.
-    pub started_at: Option<DateTime<Utc>>,
-    /// Wall time of all its iterations together, in seconds.
-    pub duration_s: Option<f64>,
-    /// Confidence of the rates.
-    pub confidence: f64,
-    /// Tests that were reached, and sessions that failed without one.
-    pub cases: Vec<Case>,
-    /// Iterations that errored, with why.
-    pub errored: Vec<(u32, String)>,
-    /// Facts about the sweep: image, mode, counts.
-    pub properties: Vec<(String, String)>,
-    /// The summary in words.
-    pub words: String,
-}
+use crate::model::suite::{Case, Suite};
 
 /// The bytes of the report.
 ///
@@ -171,7 +134,10 @@ fn class_and_name(nodeid: &str) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
+    use crate::model::comparison::Rate;
     use crate::stats::Count;
 
     fn case(name: &str, failed: u64, of: u64) -> Case {

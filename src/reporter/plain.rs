@@ -30,6 +30,7 @@ impl Reporter for Lines {
 
 /// What one event reads like.
 pub(super) fn line(event: &Event, is_verbose: bool) -> Option<String> {
+    let arm = event.arm.as_ref().map_or_else(String::new, |arm| format!("{arm} "));
     match &event.kind {
         EventKind::SweepStarted {
             sweep,
@@ -58,7 +59,7 @@ pub(super) fn line(event: &Event, is_verbose: bool) -> Option<String> {
         }
         EventKind::IterationStarted { iteration, attempt } => is_verbose.then(|| {
             format!(
-                "          run{iteration:03} started{}",
+                "          {arm}run{iteration:03} started{}",
                 if *attempt > 1 {
                     format!(", attempt {attempt}")
                 } else {
@@ -71,7 +72,7 @@ pub(super) fn line(event: &Event, is_verbose: bool) -> Option<String> {
             running_s,
             usual_s,
         } => Some(format!(
-            "          run{iteration:03} has been running for {}, the others took {}",
+            "          {arm}run{iteration:03} has been running for {}, the others took {}",
             seconds(*running_s),
             seconds(*usual_s)
         )),
@@ -80,7 +81,7 @@ pub(super) fn line(event: &Event, is_verbose: bool) -> Option<String> {
             attempt,
             reason,
         } => Some(format!(
-            "          run{iteration:03} attempt {attempt} is lost: {}",
+            "          {arm}run{iteration:03} attempt {attempt} is lost: {}",
             printable(reason)
         )),
         EventKind::IterationFinished {
@@ -94,7 +95,7 @@ pub(super) fn line(event: &Event, is_verbose: bool) -> Option<String> {
             ..
         } => {
             let mut text = format!(
-                "{} run{iteration:03} {} {:>7}",
+                "{} {arm}run{iteration:03} {} {:>7}",
                 place(&event.tally),
                 word(*verdict),
                 seconds(*duration_s),

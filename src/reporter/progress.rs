@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Reporter, Running, plain, printable};
+use crate::model::stop::Live;
 use crate::model::{Event, Tally};
 
 /// Lines shown for running iterations; beyond that the screen would be all lines.
@@ -16,7 +17,8 @@ const MOST_LINES: usize = 16;
 pub(super) struct Bars {
     screen: MultiProgress,
     sweep: ProgressBar,
-    lines: BTreeMap<u32, ProgressBar>,
+    figures: ProgressBar,
+    lines: BTreeMap<String, ProgressBar>,
     /// Iterations recorded before this process began; they say nothing about its speed.
     before: Option<u32>,
 }
@@ -26,9 +28,12 @@ impl Bars {
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         let sweep = screen.add(ProgressBar::new(0));
         sweep.set_style(style("{bar:24.cyan/blue} {pos}/{len}  {msg}"));
+        let figures = screen.add(ProgressBar::new_spinner());
+        figures.set_style(style("{wide_msg}"));
         Bars {
             screen,
             sweep,
+            figures,
             lines: BTreeMap::new(),
             before: None,
         }
@@ -55,30 +60,28 @@ impl Reporter for Bars {
         Ok(())
     }
 
-    fn tick(&mut self, running: &[Running]) -> io::Result<()> {
-        let shown: BTreeMap<u32, &Running> = running
-            .iter()
-            .take(MOST_LINES)
-            .map(|running| (running.iteration, running))
-            .collect();
-        self.lines.retain(|iteration, line| {
-            let stays = shown.contains_key(iteration);
+    fn tick(&mut self, running: &[Running], live: &Live) -> io::Result<()> {
+        self.figures.set_message(figures(live));
+        let shown = running.iter().take(MOST_LINES);
+        let shown: BTreeMap<String, &Running> = shown.map(|running| (name(running), running)).collect();
+        self.lines.retain(|name, line| {
+            let stays = shown.contains_key(name);
             if !stays {
                 line.finish_and_clear();
                 self.screen.remove(line);
             }
             stays
         });
-        for (iteration, running) in shown {
-            let line = self.lines.entry(iteration).or_insert_with(|| {
+        for (name, running) in shown {
+            let line = self.lines.entry(name.clone()).or_insert_with(|| {
                 let line = self.screen.add(ProgressBar::new_spinner());
                 line.set_style(style("  {wide_msg}"));
                 line
             });
-            let elapsed = Duration::from_secs(running.elapsed.as_secs());
+            let elapsed = humantime::format_duration(Duration::from_secs(running.elapsed.as_secs())).to_string();
             line.set_message(format!(
-                "run{iteration:03} {:>7}  {}",
-                humantime::format_duration(elapsed).to_string().replace(' ', ""),
+                "{name} {:>7}  {}",
+                elapsed.replace(' ', ""),
                 printable(&running.last_line)
             ));
             line.tick();
@@ -91,9 +94,42 @@ impl Reporter for Bars {
         for line in std::mem::take(&mut self.lines).into_values() {
             line.finish_and_clear();
         }
+        self.figures.finish_and_clear();
         self.sweep.finish_and_clear();
         self.screen.clear()
     }
+}
+
+/// How a running iteration is called on its line.
+fn name(running: &Running) -> String {
+    let arm = running.arm.as_ref().map_or_else(String::new, |arm| format!("{arm} "));
+    format!("{arm}run{:03}", running.iteration)
+}
+
+/// What the counts so far carry, however often one looks at it.
+fn figures(live: &Live) -> String {
+    if live.count.of() == 0 {
+        return String::new();
+    }
+    let percent = |rate: f64| format!("{:.1} %", rate * 100.0);
+    let mut text = format!(
+        "failed {}/{}, a rate between {} and {}",
+        live.count.failed(),
+        live.count.of(),
+        percent(live.cs_low),
+        percent(live.cs_high)
+    );
+    if let Some(below) = &live.below {
+        text.push_str(&format!(
+            "; evidence for less than {}: {:.1} of 20",
+            percent(below.rate),
+            below.e_value
+        ));
+        if let Some(clean) = below.clean_runs {
+            text.push_str(&format!(", {clean} clean runs to go"));
+        }
+    }
+    text
 }
 
 /// Counts, categories and the time left.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::binomial::ln_choose;
+use super::rate::Count;
 
 /// A split is reported where its p-value is below this.
 pub const LEVEL: f64 = 0.01;
@@ -28,8 +29,8 @@ pub struct Split {
 pub struct Regime {
     /// The positions it covers.
     pub positions: Range<usize>,
-    /// How many of them failed.
-    pub failed: usize,
+    /// How many failed of how many.
+    pub count: Count,
 }
 
 /// Log-likelihood of `k` failures in `n` at the rate that fits them best.
@@ -86,11 +87,12 @@ impl Totals {
         Some((low, high))
     }
 
-    /// Chance that a shuffled series reaches the limit at some split.
+    /// Chance that a shuffled series reaches the limit at some of these splits, given in order.
     ///
     /// Follows the distribution of the number of failures among the series that have stayed below so far, and adds up
     /// what leaves it, step by step: all terms are positive, so tiny chances keep their digits.
-    fn chance_to_reach(self, limit: f64) -> f64 {
+    fn chance_to_reach(self, limit: f64, splits: &[usize]) -> f64 {
+        let mut splits = splits.iter().peekable();
         let mut mass = vec![0.0; self.k + 2];
         mass[0] = 1.0;
         let (mut low, mut high) = (0, 0);
@@ -106,6 +108,13 @@ impl Totals {
                 carried = moved;
             }
             high = (high + 1).min(self.k);
+            cells += high - low + 1;
+            if cells > MOST_CELLS {
+                return self.bound(limit).max(reached).min(1.0);
+            }
+            if splits.next_if(|split| **split == t).is_none() {
+                continue;
+            }
             let Some((next_low, next_high)) = self.band(t, limit, (low, high)) else {
                 return mass[low..=high].iter().sum::<f64>() + reached;
             };
@@ -116,10 +125,6 @@ impl Totals {
             while high > next_high {
                 reached += std::mem::take(&mut mass[high]);
                 high -= 1;
-            }
-            cells += high - low + 1;
-            if cells > MOST_CELLS {
-                return self.bound(limit).max(reached).min(1.0);
             }
         }
         reached
@@ -141,24 +146,48 @@ impl Totals {
 /// p-value is an upper bound instead of exact, and by then far below any level.
 #[must_use]
 pub fn best_split(series: &[bool]) -> Split {
+    best_split_between(&singles(series))
+}
+
+fn singles(series: &[bool]) -> Vec<Count> {
+    series
+        .iter()
+        .filter_map(|failed| Count::new(u64::from(*failed), 1))
+        .collect()
+}
+
+/// As [`best_split`], where only the borders between groups of iterations, such as nights, are looked at; `at` is the
+/// first group of the second part.
+#[must_use]
+pub fn best_split_between(groups: &[Count]) -> Split {
+    let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let totals = Totals {
-        n: series.len(),
-        k: series.iter().filter(|failed| **failed).count(),
+        n: groups.iter().map(|group| size(group.of())).sum(),
+        k: groups.iter().map(|group| size(group.failed())).sum(),
     };
     if totals.k == 0 || totals.k == totals.n {
         return Split { at: None, p: 1.0 };
     }
-    let (mut best, mut at, mut failed) = (-1.0, None, 0);
-    for t in 1..totals.n {
-        failed += usize::from(series[t - 1]);
-        let gain = totals.gain(failed, t);
-        if gain > best + 1e-12 {
-            (best, at) = (gain, Some(t));
+    let (mut best, mut at) = (-1.0, None);
+    let (mut t, mut failed) = (0, 0);
+    let mut splits = Vec::with_capacity(groups.len());
+    for (index, group) in groups.iter().enumerate() {
+        if t > 0 && t < totals.n && splits.last() != Some(&t) {
+            splits.push(t);
+            let gain = totals.gain(failed, t);
+            if gain > best + 1e-12 {
+                (best, at) = (gain, Some(index));
+            }
         }
+        t += size(group.of());
+        failed += size(group.failed());
+    }
+    if at.is_none() {
+        return Split { at, p: 1.0 };
     }
     Split {
         at,
-        p: totals.chance_to_reach(best - SAME_GAIN).min(1.0),
+        p: totals.chance_to_reach(best - SAME_GAIN, &splits).min(1.0),
     }
 }
 
@@ -168,8 +197,14 @@ pub fn best_split(series: &[bool]) -> Split {
 /// A split makes two parts that are looked at again; a wrong extra split after a true one is seen in at most 1.7 %.
 #[must_use]
 pub fn regimes(series: &[bool]) -> (Vec<Regime>, f64) {
-    let first = best_split(series);
-    let mut open = vec![(0..series.len(), first)];
+    regimes_between(&singles(series))
+}
+
+/// As [`regimes`], where only the borders between groups are looked at; positions are those of groups.
+#[must_use]
+pub fn regimes_between(groups: &[Count]) -> (Vec<Regime>, f64) {
+    let first = best_split_between(groups);
+    let mut open = vec![(0..groups.len(), first)];
     let mut done = Vec::new();
     while let Some((part, split)) = open.pop() {
         match split.at {
@@ -177,18 +212,25 @@ pub fn regimes(series: &[bool]) -> (Vec<Regime>, f64) {
                 // The first part is taken up next, so that they come out in order.
                 let middle = part.start + at;
                 for half in [middle..part.end, part.start..middle] {
-                    let split = best_split(&series[half.clone()]);
+                    let split = best_split_between(&groups[half.clone()]);
                     open.push((half, split));
                 }
             }
             Some(_) | None if part.is_empty() => {}
             Some(_) | None => done.push(Regime {
-                failed: series[part.clone()].iter().filter(|failed| **failed).count(),
+                count: total(&groups[part.clone()]),
                 positions: part,
             }),
         }
     }
     (done, first.p)
+}
+
+/// The sum of counts; the largest count there is, where it is beyond it.
+fn total(groups: &[Count]) -> Count {
+    let failed = groups.iter().map(|group| group.failed()).sum::<u64>().min(Count::MAX);
+    let of = groups.iter().map(|group| group.of()).sum::<u64>().min(Count::MAX);
+    Count::new(failed, of).unwrap_or_default()
 }
 
 /// Chance that shuffled outcomes form at most as many stretches of equal ones: small where failures come in bursts.
@@ -259,19 +301,11 @@ mod tests {
     #[test]
     fn two_rates_in_one_sweep_are_two_regimes() {
         let (found, p) = regimes(&series(100, &[91, 96, 98, 99, 100]));
-        assert_eq!(
-            found,
-            [
-                Regime {
-                    positions: 0..90,
-                    failed: 0
-                },
-                Regime {
-                    positions: 90..100,
-                    failed: 5
-                }
-            ]
-        );
+        let shown: Vec<(Range<usize>, String)> = found
+            .into_iter()
+            .map(|regime| (regime.positions, regime.count.to_string()))
+            .collect();
+        assert_eq!(shown, [(0..90, "0/90".to_owned()), (90..100, "5/10".to_owned())]);
         assert!((p - 9.085e-6).abs() < 1e-8);
     }
 
@@ -280,7 +314,34 @@ mod tests {
         let mut three = vec![false; 60];
         three[20..40].fill(true);
         let (found, _) = regimes(&three);
-        assert_eq!(found.iter().map(|regime| regime.failed).collect::<Vec<_>>(), [0, 20, 0]);
+        assert_eq!(
+            found.iter().map(|regime| regime.count.failed()).collect::<Vec<_>>(),
+            [0, 20, 0]
+        );
+    }
+
+    #[test]
+    fn groups_are_split_only_at_their_borders() {
+        let groups = [(0, 5), (0, 5), (0, 0), (3, 5), (4, 5)].map(|(k, n)| Count::new(k, n).unwrap());
+        let split = best_split_between(&groups);
+        assert_eq!(split.at, Some(2));
+        // Of all orders of 7 failures in 20, those that gain as much at 5, 10 or 15.
+        let reaching: f64 = (0_u32..1 << 20)
+            .filter(|bits| bits.count_ones() == 7)
+            .filter(|bits| {
+                let totals = Totals { n: 20, k: 7 };
+                let best = totals.gain(0, 10) - SAME_GAIN;
+                [5, 10, 15]
+                    .iter()
+                    .any(|t| totals.gain((bits & ((1 << t) - 1)).count_ones() as usize, *t) >= best)
+            })
+            .count() as f64;
+        assert!((split.p - reaching / 77_520.0).abs() < 1e-12, "{split:?}");
+        assert_eq!(best_split_between(&groups[..1]), Split { at: None, p: 1.0 });
+        assert_eq!(
+            best_split_between(&[Count::new(1, 2).unwrap()]),
+            Split { at: None, p: 1.0 }
+        );
     }
 
     #[test]

@@ -97,6 +97,19 @@ impl Sweep {
         Ok(())
     }
 
+    /// Writes down why this process stopped working on the sweep.
+    pub fn set_ended(&self, reason: &str) -> Result<(), StoreError> {
+        let _lock = SharedLock::take(&self.dir)?;
+        if let Some(known) = scan::read_spec(&self.dir, &self.shown)? {
+            let ended = Spec {
+                ended: Some(reason.to_owned()),
+                ..known
+            };
+            durable::replace(&self.dir, SPEC, &json(&ended))?;
+        }
+        Ok(())
+    }
+
     /// Names the directory as the user would where an error names it in full.
     pub(super) fn in_users_words(&self, error: StoreError) -> StoreError {
         match error {

@@ -2,11 +2,14 @@
 
 mod cli;
 mod console_fuzz;
+mod docker;
 mod engine;
+mod local;
 mod logs;
 mod messages;
 mod place;
 mod report_sweeps;
+mod sessions;
 mod signatures;
 mod simulation;
 mod stats;

@@ -46,6 +46,8 @@ pub(crate) fn spec(first: u32, last: u32) -> Spec {
             grace_s: 10.0,
         },
         max_attempts: 3,
+        arm: None,
+        ended: None,
     }
 }
 
@@ -842,6 +844,7 @@ fn a_place_without_rights_is_named_with_what_to_do() {
 fn event() -> reproduce_flaky::model::Event {
     reproduce_flaky::model::Event {
         kind: reproduce_flaky::model::EventKind::CancelRequested { now: false },
+        arm: None,
         at: DateTime::UNIX_EPOCH,
         elapsed_s: 1.0,
         tally: reproduce_flaky::model::Tally::default(),

@@ -14,7 +14,7 @@ use reproduce_flaky::judge::SignatureSet;
 use reproduce_flaky::model::stop::{StopReason, StopRules};
 use reproduce_flaky::model::{BackendKind, Deadlines, Event, EventKind, Mode, Spec};
 use reproduce_flaky::reporter::Reporter;
-use reproduce_flaky::runner::{self, End, Plan, Reason};
+use reproduce_flaky::runner::{self, Arm, End, Plan, Reason};
 use reproduce_flaky::store::{self, Sweep};
 use tempfile::TempDir;
 use tokio::sync::{Notify, mpsc};
@@ -224,6 +224,8 @@ impl SweepTest {
                 grace_s: 10.0,
             },
             max_attempts: 3,
+            arm: None,
+            ended: None,
         }
     }
 
@@ -260,26 +262,32 @@ impl SweepTest {
                 std::future::pending::<()>().await;
             });
         }
-        let plan = Plan {
-            range: (1, self.last),
-            iterations: (1..=self.last)
+        let arm = Arm {
+            name: None,
+            missing: (1..=self.last)
                 .filter(|iteration| !recorded.contains(iteration))
                 .collect(),
             recorded: Vec::new(),
+            context: Arc::new(Context {
+                sweep,
+                spec,
+                argv: vec!["python3".to_owned()],
+                backend: Arc::new(backend),
+                signatures: Arc::new(SignatureSet::built_in()),
+                node: "here".to_owned(),
+            }),
+        };
+        let plan = Plan {
+            range: (1, self.last),
+            arms: vec![arm],
             jobs: self.jobs,
             stop: self.stop.clone(),
+            stop_when_decided: false,
+            seed: 0,
             cancel_grace: Duration::from_secs(60),
         };
-        let context = Arc::new(Context {
-            sweep,
-            spec,
-            argv: vec!["python3".to_owned()],
-            backend: Arc::new(backend),
-            signatures: SignatureSet::built_in(),
-            node: "here".to_owned(),
-        });
         let reporters: Vec<Box<dyn Reporter>> = vec![Box::new(Recorder(Arc::clone(&events)))];
-        let end = runner::run(context, plan, reporters, signals).await.unwrap();
+        let end = runner::run(plan, reporters, signals).await.unwrap();
         let told = events.lock().unwrap().iter().map(told).collect();
         (end, told)
     }

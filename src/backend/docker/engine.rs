@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error;
@@ -13,6 +14,9 @@ use crate::backend::toolchain::hex;
 /// Seconds until the engine must have answered; not how long a session may take, since a wait that has begun to
 /// answer is not limited. Starting a container on a busy disk can take a minute.
 const ANSWER_S: u64 = 120;
+
+/// How long an engine that is there may take to say so.
+const PING: Duration = Duration::from_secs(20);
 
 /// Address used where nothing else is said.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -71,9 +75,9 @@ impl Engine {
             ));
         };
         let docker = docker.map_err(|error| explain(&address, "connect to the engine", &error))?;
-        let docker = tokio::time::timeout(std::time::Duration::from_secs(20), docker.negotiate_version())
+        let docker = tokio::time::timeout(PING, docker.negotiate_version())
             .await
-            .map_err(|_| unreachable("no answer within 20 seconds".to_owned()))?
+            .map_err(|_| unreachable(format!("no answer within {} seconds", PING.as_secs())))?
             .map_err(
                 |error| match explain(&address, "ask the engine for its version", &error) {
                     BackendError::Refused { cause, .. } => unreachable(cause),
@@ -118,6 +122,19 @@ impl Engine {
             cgroups: info.cgroup_version.map(|version| version.to_string()),
             storage: info.driver,
         })
+    }
+
+    /// Whether it answers.
+    pub(super) async fn ping(&self) -> Result<(), BackendError> {
+        match tokio::time::timeout(PING, self.docker.ping()).await {
+            Ok(answer) => answer
+                .map(|_| ())
+                .map_err(|error| self.explain("ping the engine", &error)),
+            Err(_) => Err(BackendError::Unreachable {
+                socket: self.address.clone(),
+                cause: format!("no answer within {} seconds", PING.as_secs()),
+            }),
+        }
     }
 
     /// Whether its paths are this machine's.

@@ -61,6 +61,8 @@ pub(super) struct Instance {
     pub(super) workspace_volume: Option<String>,
     /// Labels.
     pub(super) labels: HashMap<String, String>,
+    /// Names of limits that the engine turned out not to be allowed to set.
+    pub(super) without_limits: Vec<String>,
 }
 
 impl Recipe {
@@ -115,6 +117,7 @@ impl Recipe {
                 ulimits: Some(
                     self.ulimits
                         .iter()
+                        .filter(|(name, _, _)| !instance.without_limits.contains(name))
                         .map(|(name, soft, hard)| ResourcesUlimits {
                             name: Some(name.clone()),
                             soft: Some(*soft),
@@ -249,6 +252,30 @@ pub(super) fn ulimits(container: &Container) -> Result<Vec<(String, i64, i64)>, 
     Ok(limits)
 }
 
+/// The limit of the recipe's own that an engine without the right to raise limits stumbled over, from its words
+/// for a container that could not be started. One that was asked for is not given up.
+pub(super) fn refused_limit(cause: &str, container: &Container) -> Option<&'static str> {
+    let cause = cause.to_lowercase();
+    if !cause.contains("rlimit") {
+        return None;
+    }
+    // runc says the number (getrlimit(2)'s constants on Linux), crun the name.
+    [
+        ("stack", "rlimit type 3"),
+        ("nofile", "rlimit type 7"),
+        ("memlock", "rlimit type 8"),
+    ]
+    .into_iter()
+    .find(|(name, number)| cause.contains(number) || cause.contains(&format!("rlimit_{name}")))
+    .map(|(name, _)| name)
+    .filter(|name| {
+        !container
+            .ulimits
+            .iter()
+            .any(|given| given.starts_with(&format!("{name}=")))
+    })
+}
+
 fn ulimit(text: &str) -> Option<(String, i64, i64)> {
     let (name, values) = text.split_once('=')?;
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
@@ -302,6 +329,16 @@ mod tests {
             })
             .is_err()
         );
+    }
+
+    #[test]
+    fn a_limit_is_given_up_only_if_nobody_asked_for_it() {
+        let cause = "error setting rlimits for ready process: error setting rlimit type 8: operation not permitted";
+        let mut container = Container::default();
+        assert_eq!(refused_limit(cause, &container), Some("memlock"));
+        assert_eq!(refused_limit("no such file", &container), None);
+        container.ulimits = vec!["memlock=-1".to_owned()];
+        assert_eq!(refused_limit(cause, &container), None);
     }
 
     #[test]

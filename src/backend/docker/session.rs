@@ -145,18 +145,20 @@ async fn create(engine: &Engine, recipe: &Recipe, instance: &Instance, name: &st
 
 /// The engine has only words for a program that is not there, and runtimes word it in their own ways.
 fn start_error(engine: &Engine, recipe: &Recipe, instance: &Instance, error: &Error) -> BackendError {
+    let program = instance.argv.first().map_or("", String::as_str);
     match engine.explain("start the container", error) {
         BackendError::Refused { cause, .. }
-            if [
-                "executable file not found",
-                "no such file or directory",
-                "not found in $PATH",
-            ]
-            .iter()
-            .any(|words| cause.contains(words) && cause.contains("exec")) =>
+            if cause.contains(program)
+                && [
+                    "executable file not found",
+                    "no such file or directory",
+                    "not found in $PATH",
+                ]
+                .iter()
+                .any(|words| cause.contains(words)) =>
         {
             BackendError::ProgramMissing {
-                program: instance.argv.first().cloned().unwrap_or_default(),
+                program: program.to_owned(),
                 image: recipe.image.clone(),
             }
         }

@@ -1,15 +1,30 @@
 //! `--dry-run`: what would run, in words and as a `docker run` line, with nothing started and nothing written.
 
 use std::io::Write;
+use std::path::Path;
 
+use anyhow::Context as _;
+
+use crate::backend;
 use crate::cli::settings::Settings;
 use crate::cli::sweep::Args;
 use crate::exit_code::ExitCode;
 use crate::model::{BackendKind, Spec};
-use crate::{pytest, store};
+use crate::{iteration, pytest, store};
 
-/// Prints the plan.
-pub(super) fn print(args: &Args, settings: Option<&Settings>, spec: &Spec) -> anyhow::Result<ExitCode> {
+/// Prints the plan of every arm.
+pub(super) fn print(args: &Args, settings: Option<&Settings>, specs: &[Spec]) -> anyhow::Result<ExitCode> {
+    let mut out = anstream::stdout().lock();
+    for (number, spec) in specs.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        describe(&mut out, args, settings, spec)?;
+    }
+    Ok(ExitCode::Passed)
+}
+
+fn describe(out: &mut impl Write, args: &Args, settings: Option<&Settings>, spec: &Spec) -> anyhow::Result<()> {
     let dir = args.logs_dir.join(spec.dir_name());
     let recorded = store::recorded(&dir)?;
     let missing: Vec<u32> = args
@@ -18,7 +33,6 @@ pub(super) fn print(args: &Args, settings: Option<&Settings>, spec: &Spec) -> an
         .filter(|iteration| !recorded.contains(iteration))
         .collect();
     let argv = pytest::argv::argv(spec.mode, spec.trail, &spec.pytest_args);
-    let mut out = anstream::stdout().lock();
     writeln!(out, "sweep       {}", dir.display())?;
     writeln!(
         out,
@@ -47,13 +61,22 @@ pub(super) fn print(args: &Args, settings: Option<&Settings>, spec: &Spec) -> an
         writeln!(out, "before      {}", shell_words::join(before))?;
     }
     if spec.backend == BackendKind::Docker {
-        let iteration = missing.first().copied().unwrap_or(args.start);
-        let line = Vec::<String>::from([iteration.to_string()]);
-        writeln!(
-            out,
-            "\nthe same by hand, for iteration {iteration}:\n{}",
-            shell_words::join(line)
-        )?;
+        by_hand(out, spec, &argv, &dir, missing.first().copied().unwrap_or(args.start))?;
     }
-    Ok(ExitCode::Passed)
+    Ok(())
+}
+
+fn by_hand(out: &mut impl Write, spec: &Spec, argv: &[String], dir: &Path, iteration: u32) -> anyhow::Result<()> {
+    let name = store::run_name(iteration);
+    let dir = spec.directory.join(dir);
+    let attempt = iteration::attempt(spec, argv, &dir, iteration, &name, &dir.join(&name));
+    let runtime = tokio::runtime::Runtime::new().context("failed to start the scheduler")?;
+    let plugin = super::plugin(spec);
+    let line = runtime.block_on(backend::docker::equivalent_docker_run(spec, plugin.as_ref(), &attempt))?;
+    writeln!(
+        out,
+        "\nthe same by hand, for iteration {iteration}:\n{}",
+        shell_words::join(line)
+    )?;
+    Ok(())
 }

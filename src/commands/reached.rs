@@ -1,0 +1,60 @@
+//! Which tests each iteration reached, read from the trails: the denominators of the tests' rates.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+
+use super::judged::Judged;
+use crate::judge::RunFiles as _;
+use crate::model::test_rate::TestTally;
+use crate::model::{Outcome, Record, Verdict};
+use crate::pytest::trail;
+use crate::store;
+
+/// Counts the tests of a sweep. Errored iterations say nothing about them.
+#[must_use]
+pub fn tally(sweep: &Judged) -> TestTally {
+    let counted: Vec<&Record> = sweep
+        .records
+        .iter()
+        .filter(|record| record.outcome.verdict != Verdict::Errored)
+        .collect();
+    let started: Vec<Option<BTreeSet<String>>> = counted.par_iter().map(|record| started(record)).collect();
+    let mut tally = TestTally::default();
+    for (record, started) in counted.iter().zip(&started) {
+        let started = started.as_ref().map(|names| names.iter().map(String::as_str));
+        tally.add(started, &failed(&record.outcome));
+    }
+    tally
+}
+
+/// The tests that an iteration started, each once; `None` where it left no trail.
+fn started(record: &Record) -> Option<BTreeSet<String>> {
+    let files = store::run_files(&record.dir).ok()?;
+    let trail = trail::read(files.trail().ok()??).ok()?;
+    (trail.lines > 0).then(|| trail.tests.into_iter().map(|test| test.id).collect())
+}
+
+/// The failing tests of an iteration, with the categories that the evidence gives each of them.
+fn failed(outcome: &Outcome) -> BTreeMap<&str, BTreeSet<&str>> {
+    if outcome.verdict != Verdict::Failed {
+        return BTreeMap::new();
+    }
+    let of = |test: &str| {
+        let named = outcome
+            .evidence
+            .iter()
+            .filter(|evidence| evidence.test.as_deref() == Some(test));
+        let found: BTreeSet<&str> = named.map(|evidence| evidence.category.as_str()).collect();
+        // With one failing test every category is its own, whether or not a line names it.
+        if found.is_empty() && outcome.failing_tests.len() == 1 {
+            return outcome.categories.iter().map(String::as_str).collect();
+        }
+        found
+    };
+    outcome
+        .failing_tests
+        .iter()
+        .map(|test| (test.as_str(), of(test)))
+        .collect()
+}

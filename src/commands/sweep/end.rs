@@ -1,0 +1,68 @@
+//! The end of a sweep: derived files brought up to date, the screen, the exit code.
+
+use std::sync::Arc;
+
+use super::judged::{self, Judged};
+use crate::cli::sweep::Args;
+use crate::exit_code::ExitCode;
+use crate::iteration::Context;
+use crate::message::hinted;
+use crate::model::Verdict;
+use crate::model::comparison::{Comparison, Question};
+use crate::model::side::Side;
+use crate::render;
+use crate::runner::{End, Reason};
+
+/// Shows what came of it.
+pub(super) fn finish(args: &Args, contexts: &[Arc<Context>], end: &End) -> anyhow::Result<ExitCode> {
+    let mut sweeps: Vec<Judged> = Vec::new();
+    for context in contexts {
+        context.sweep.set_ended(&end.reason.text())?;
+        let judged = judged::sweep(context.sweep.shown(), &context.signatures)?;
+        let summary = String::new();
+        context.sweep.rebuild(&judged.records, &summary)?;
+        anstream::println!("{summary}");
+        sweeps.push(judged);
+    }
+    if let [base, others @ ..] = sweeps.as_slice() {
+        for (new, e_value) in others.iter().zip(&end.e_values) {
+            compare(base, new, *e_value);
+        }
+    }
+    if end.elsewhere > 0 {
+        anstream::eprintln!("note: {} iterations are being run by other processes", end.elsewhere);
+    }
+    let asked = sweeps
+        .iter()
+        .flat_map(|sweep| &sweep.records)
+        .filter(|record| args.range().contains(record.iteration));
+    let verdicts: Vec<Verdict> = asked.map(|record| record.outcome.verdict).collect();
+    match &end.reason {
+        Reason::Interrupted => Ok(ExitCode::Interrupted),
+        Reason::Broken(cause) => Err(hinted(
+            format!("stopped: attempts broke the same way again and again: {cause}"),
+            "reproduce-flaky doctor; the same command resumes, --retry errored runs what got no fair attempt",
+        )),
+        Reason::Complete | Reason::Stopped(_) => {
+            if let Reason::Stopped(rule) = &end.reason {
+                anstream::eprintln!("note: stopped by the rule `{rule}`");
+            }
+            if verdicts.contains(&Verdict::Failed) {
+                Ok(ExitCode::Reproduced)
+            } else if verdicts.contains(&Verdict::Errored) {
+                Ok(ExitCode::Errored)
+            } else {
+                Ok(ExitCode::Passed)
+            }
+        }
+    }
+}
+
+/// Prints how an arm compares with the first one.
+fn compare(base: &Judged, new: &Judged, e_value: f64) {
+    let side =
+        |sweep: &Judged| Side::from_records(&sweep.dir.display().to_string(), sweep.spec.as_ref(), &sweep.records, 0);
+    let mut comparison = Comparison::new(&side(base), &side(new), Question::default());
+    comparison.e_value = Some(e_value);
+    anstream::println!("{}", render::compare::text(&comparison, None));
+}
