@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::figures::{count, table};
+use super::figures::{self, count};
 use super::paint::Paint;
-use super::tables::{Listed, lines, short_line};
+use super::tables::{Cells, Listed, lines, short_line};
 use super::words::{self, TestNames, cut, wrap};
 use crate::model::Verdict;
 use crate::model::summary::{Category, Run, Summary};
@@ -42,6 +42,12 @@ pub fn report(summaries: &[Summary], listed: Listed, paint: Paint) -> String {
         text += &tests(summary, paint);
     }
     text
+}
+
+/// One table, as wide as it is.
+#[must_use]
+pub fn table(cells: &Cells) -> String {
+    figures::table(&cells.header, &cells.rows, &cells.figures)
 }
 
 /// What one sees when a sweep ends: counts, rate, what failed, where to look, what to run next.
@@ -87,7 +93,7 @@ fn statistics(summaries: &[Summary]) -> String {
             ]
         })
         .collect();
-    table(
+    figures::table(
         &["sweep", "passed", "failed", "errored", "failure rate"],
         &rows,
         &[1, 2, 3],
@@ -229,7 +235,9 @@ fn iteration(run: &Run, names: &TestNames, paint: Paint) -> String {
             continue;
         }
         if !line.message.is_empty() {
-            let _ = writeln!(text, "{:10}{}", "", cut(&line.message, WIDTH - 10));
+            // Two lines tell most assertions to their end.
+            let message = wrap(&cut(&line.message, 2 * (WIDTH - 10) - 8), WIDTH - 10, 0).replace('\n', "\n          ");
+            let _ = writeln!(text, "{:10}{message}", "");
         }
         let worker = if line.worker.is_empty() {
             String::new()

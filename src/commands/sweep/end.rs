@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use super::judged::{self, Judged};
-use crate::cli::sweep::Args;
+use super::summary;
+use crate::cli::sweep::{Args, Progress};
 use crate::exit_code::ExitCode;
 use crate::iteration::Context;
 use crate::message::hinted;
 use crate::model::Verdict;
 use crate::model::comparison::{Comparison, Question};
 use crate::model::side::Side;
-use crate::render;
+use crate::render::paint::Paint;
+use crate::render::{self, text};
 use crate::runner::{End, Reason};
 
 /// Shows what came of it.
@@ -18,10 +20,14 @@ pub(super) fn finish(args: &Args, contexts: &[Arc<Context>], end: &End) -> anyho
     let mut sweeps: Vec<Judged> = Vec::new();
     for context in contexts {
         context.sweep.set_ended(&end.reason.text())?;
-        let judged = judged::sweep(context.sweep.shown(), &context.signatures)?;
-        let summary = String::new();
-        context.sweep.rebuild(&judged.records, &summary)?;
-        anstream::println!("{summary}");
+        let (judged, summary) = judged::conclude(&context.sweep, &context.signatures)?;
+        let screen = text::screen(&summary, &summary::next(&summary), Paint::Color);
+        // The event stream has stdout for itself.
+        if args.display() == Progress::Jsonl {
+            anstream::eprint!("{screen}");
+        } else {
+            anstream::print!("{screen}");
+        }
         sweeps.push(judged);
     }
     if let [base, others @ ..] = sweeps.as_slice() {
