@@ -1,5 +1,6 @@
 //! One binary for everything that is checked from outside.
 
 mod docker;
+mod engine;
 mod local;
 mod sessions;
