@@ -150,7 +150,7 @@ fn every_ending_is_told_apart_in_processes_of_this_machine() {
 
 #[test]
 fn every_ending_is_told_apart_in_containers_and_none_stays() {
-    if !engine::answers() {
+    if !engine::daemon() {
         return;
     }
     let place = Place::endings();
@@ -213,7 +213,7 @@ fn four_processes_on_one_directory_run_each_iteration_once_even_if_one_is_killed
 
 #[test]
 fn the_same_holds_for_containers_and_the_killed_ones_are_removed() {
-    if !engine::answers() {
+    if !engine::daemon() {
         return;
     }
     let place = Place::passing();
@@ -223,7 +223,7 @@ fn the_same_holds_for_containers_and_the_killed_ones_are_removed() {
 
 #[test]
 fn an_interrupted_sweep_ends_with_130_writes_its_summary_and_leaves_no_container() {
-    if !engine::answers() {
+    if !engine::daemon() {
         return;
     }
     let place = Place::new(&[("test_slow.py", "import time\n\ndef test_slow():\n    time.sleep(0.5)\n")]);
