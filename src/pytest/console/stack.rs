@@ -25,7 +25,7 @@ pub struct Stack {
     /// Whether it is a pytest process's own: a frame of pytest's is in it.
     pub is_pytest: bool,
     /// Whether the dying thread is that of a process which a test started.
-    is_child: bool,
+    pub is_child: bool,
     /// Whether any frame was there.
     pub has_frames: bool,
     /// The test that the progress showed running; `None` under xdist and without ids.
