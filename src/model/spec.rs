@@ -242,6 +242,14 @@ impl Spec {
         }
     }
 
+    /// The stop rule that ended the sweep, if one did: how many iterations there are then depends on what they showed.
+    #[must_use]
+    pub fn stopped_by(&self) -> Option<&str> {
+        let ended = self.ended.as_deref()?;
+        let is_rule = !matches!(ended, "complete" | "interrupted") && !ended.starts_with("broken");
+        is_rule.then_some(ended)
+    }
+
     /// In what respects `self` would run something else than `recorded` did. Names, deadlines, jobs and
     /// ranges may differ: they do not change what runs.
     #[must_use]
