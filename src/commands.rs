@@ -11,7 +11,6 @@ use crate::exit_code::ExitCode;
 pub mod classify;
 pub mod compare;
 pub mod demo;
-pub mod found;
 pub mod gc;
 pub mod history;
 pub mod judged;

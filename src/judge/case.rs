@@ -30,6 +30,9 @@ pub(super) fn cases(session: &Session) -> Vec<Case> {
     let titles: Vec<String> = session.sections.iter().map(|section| section.title.clone()).collect();
     for entry in &session.summary {
         let (id, text) = read_summary(entry, session, &titles);
+        if is_worker(&id) {
+            continue;
+        }
         let at = find_or_add(&mut cases, &id, entry.line);
         if !text.is_empty() {
             cases[at].texts.push(text);
@@ -51,8 +54,7 @@ pub(super) fn cases(session: &Session) -> Vec<Case> {
         let id = match (&section.crashed, section.kind) {
             (Some(id), _) => Some(id.clone()),
             (None, SectionKind::Collection) => {
-                let is_worker = section.title.starts_with("gw") && section.title[2..].parse::<u32>().is_ok();
-                (!is_worker).then(|| section.title.trim_end_matches('/').to_owned())
+                (!is_worker(&section.title)).then(|| section.title.trim_end_matches('/').to_owned())
             }
             (None, SectionKind::Call | SectionKind::Fixture | SectionKind::Internal) => {
                 match join(&cases, &taken, session, section) {
@@ -88,6 +90,12 @@ pub(super) fn cases(session: &Session) -> Vec<Case> {
         }
     }
     cases
+}
+
+/// Whether a name is a worker's: workers that collected different tests are listed like files.
+fn is_worker(name: &str) -> bool {
+    name.strip_prefix("gw")
+        .is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 fn find_or_add(cases: &mut Vec<Case>, id: &str, line: u64) -> usize {
@@ -191,10 +199,13 @@ fn join(
 ) -> Option<usize> {
     if section.title.is_empty() {
         // `--tb=line` names the file only, in the order of the summary.
-        let file = relative(section.file.as_deref()?, session);
-        return cases.iter().enumerate().position(|(at, case)| {
-            case.id.as_deref().is_some_and(|id| nodeid::file(id) == file) && taken.get(at) == Some(&0)
-        });
+        let free = |at: usize, case: &Case| taken.get(at) == Some(&0) && case.texts.is_empty();
+        let file = section.file.as_deref().map(|file| relative(file, session));
+        let mut in_order = cases.iter().enumerate().filter(|(at, case)| free(*at, case));
+        let by_file = in_order
+            .clone()
+            .find(|(_, case)| file.is_some() && case.id.as_deref().map(nodeid::file) == file.as_deref());
+        return by_file.or_else(|| in_order.next()).map(|(at, _)| at);
     }
     let fits = |id: &str| {
         let title = nodeid::title(id);
@@ -216,22 +227,34 @@ fn join(
         .map(|(at, _)| at)
         .collect();
     let file = section.file.as_deref().map(|file| relative(file, session));
+    let in_file = candidates
+        .iter()
+        .copied()
+        .find(|at| file.is_some() && cases[*at].id.as_deref().map(nodeid::file) == file.as_deref());
+    if in_file.is_some() {
+        return in_file;
+    }
+    // A traceback that starts in another test file is another test's.
+    let is_elsewhere = section.is_test_file
+        && file.as_deref().is_some_and(|file| {
+            candidates.iter().all(|at| {
+                let own = cases[*at].id.as_deref().map_or("", nodeid::file);
+                !file.ends_with(own) && !own.ends_with(file) && is_test_file(own)
+            })
+        });
+    if is_elsewhere {
+        return None;
+    }
     candidates
         .iter()
         .copied()
-        .find(|at| {
-            section.is_test_file
-                && file
-                    .as_deref()
-                    .is_some_and(|file| cases[*at].id.as_deref().map(nodeid::file) == Some(file))
-        })
-        .or_else(|| {
-            candidates
-                .iter()
-                .copied()
-                .find(|at| taken.get(*at).is_none_or(|taken| *taken == 0))
-        })
+        .find(|at| taken.get(*at).is_none_or(|taken| *taken == 0))
         .or_else(|| candidates.first().copied())
+}
+
+fn is_test_file(file: &str) -> bool {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    name.starts_with("test_") || name.ends_with("_test.py")
 }
 
 /// The id of a section that neither the summary nor the progress lists.

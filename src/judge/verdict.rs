@@ -242,7 +242,12 @@ impl Ruling {
         {
             self.note(format!("exit code {code}, but the session says that nothing failed"));
         }
-        if is_green && matches!(kind, OutcomeKind::Crashed | OutcomeKind::Hung) {
+        if is_green
+            && !matches!(
+                kind,
+                OutcomeKind::Passed | OutcomeKind::NoTests | OutcomeKind::UsageError
+            )
+        {
             self.note("the closing line counts no failure, but the session did not end well");
         }
         if facts.last_session().is_some_and(|session| session.closing.is_none()) && kind != OutcomeKind::Passed {
@@ -262,7 +267,13 @@ fn rule_session(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io
         && !ruling.is_crashed
     {
         ruling.fail(None);
-        ruling.is_timed_out |= is_timeout(&internal.text.body);
+        // The limit struck outside of the test's own call, so pytest itself fell over the exception.
+        if is_timeout(&internal.text.body) {
+            ruling.is_timed_out = true;
+            for test in &session.running {
+                ruling.fail(Some(test));
+            }
+        }
         if !ruling.matches(facts, Scope::Failure, session.is_xdist, &internal.text, None) {
             let last = internal.text.body.lines().last().unwrap_or("INTERNALERROR").to_owned();
             ruling.unknown(facts, (Some(internal.line), &last), None);
@@ -386,7 +397,7 @@ fn rule_crashes(facts: &Facts<'_>, session: &Session, cases: &mut [Case], is_tim
             ruling.unknown(facts, (Some(stack.line), &stack.text), None);
         }
         if !session.is_xdist && !cases.iter().any(|case| case.is_forked) {
-            let test = session.running.first().cloned().or_else(|| stack_test(session, stack));
+            let test = stack.running.clone().or_else(|| stack_test(session, stack));
             if !stack.is_late {
                 ruling.fail(test.as_deref());
             }
@@ -486,7 +497,7 @@ fn rule_timeouts(facts: &Facts<'_>, session: &Session, cases: &[Case], ruling: &
         return;
     };
     ruling.is_timed_out = true;
-    let test = session.running.first().cloned().or_else(|| stack_test(session, stack));
+    let test = stack.running.clone().or_else(|| stack_test(session, stack));
     ruling.fail(test.as_deref());
     let words = "pytest-timeout: the session ended below its banner";
     if !ruling.matches_line(facts, Scope::Crash, session.is_xdist, Some(stack.line), words) {
@@ -563,8 +574,16 @@ fn trail_reason(facts: &Facts<'_>, case: &Case) -> Option<(u64, String)> {
 
 /// A rule of `!`: why the session stopped early.
 fn rule_stop(facts: &Facts<'_>, session: &Session, stop: &Mark, ruling: &mut Ruling) {
-    let text = stop.text.as_str();
-    if text.starts_with("stopping after ") || text.starts_with("Interrupted: ") {
+    let text = stop
+        .text
+        .strip_prefix("xdist.dsession.Interrupted: ")
+        .unwrap_or(&stop.text);
+    if text.starts_with("maximum crashed workers") {
+        ruling.is_crashed = true;
+        if !ruling.matches_line(facts, Scope::Crash, true, Some(stop.line), text) {
+            ruling.unknown(facts, (Some(stop.line), text), None);
+        }
+    } else if text.starts_with("stopping after ") || text.starts_with("Interrupted: ") {
         // The failures it stops after are cases of their own.
         ruling.has_failed = true;
     } else if text.contains("KeyboardInterrupt") {
@@ -615,8 +634,13 @@ fn rule_end(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io::Re
             rule_running(facts, session, ruling)?;
         }
     }
-    let died = facts.tail().find(|mark| mark.kind == MarkKind::Died).cloned();
     let is_finished = session.closing.is_some() || facts.is_silently_complete(session);
+    // Output that was still in a pipe may follow the shell's word; without a closing line that word holds.
+    let died = facts
+        .tail()
+        .chain(session.marks.iter().filter(|_| session.closing.is_none()))
+        .find(|mark| mark.kind == MarkKind::Died)
+        .cloned();
     if let Some(mark) = died
         && !ruling.is_crashed
         && !(ruling.is_timed_out && !is_finished)

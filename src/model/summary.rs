@@ -279,7 +279,7 @@ impl Summary {
 
 /// The interval that the end of a sweep calls for.
 fn method(spec: Option<&Spec>) -> Method {
-    match spec.and_then(Spec::stopped_by) {
+    match spec.and_then(Spec::stop_rule) {
         Some(_) => Method::ConfidenceSequence,
         None => Method::Wilson,
     }
@@ -401,7 +401,7 @@ fn notes(source: &Source<'_>, missing: &[u32], drift: &Drift, durations: &Durati
             iterations(source.running)
         ));
     }
-    if let Some(rule) = source.spec.and_then(Spec::stopped_by) {
+    if let Some(rule) = source.spec.and_then(Spec::stop_rule) {
         notes.push(format!(
             "ended by its stop rule `{rule}`: intervals are those that may be watched"
         ));

@@ -1,5 +1,6 @@
 //! The end of a sweep: derived files brought up to date, the screen, the exit code.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::judged::{self, Judged};
@@ -21,18 +22,12 @@ pub(super) fn finish(args: &Args, contexts: &[Arc<Context>], end: &End) -> anyho
     for context in contexts {
         context.sweep.set_ended(&end.reason.text())?;
         let (judged, summary) = judged::conclude(&context.sweep, &context.signatures)?;
-        let screen = text::screen(&summary, &summary::next(&summary), Paint::Color);
-        // The event stream has stdout for itself.
-        if args.display() == Progress::Jsonl {
-            anstream::eprint!("{screen}");
-        } else {
-            anstream::print!("{screen}");
-        }
+        show(args, &text::screen(&summary, &summary::next(&summary), Paint::Color))?;
         sweeps.push(judged);
     }
     if let [base, others @ ..] = sweeps.as_slice() {
         for (new, e_value) in others.iter().zip(&end.e_values) {
-            compare(base, new, *e_value);
+            show(args, &compared(base, new, *e_value))?;
         }
     }
     if end.elsewhere > 0 {
@@ -64,11 +59,21 @@ pub(super) fn finish(args: &Args, contexts: &[Arc<Context>], end: &End) -> anyho
     }
 }
 
-/// Prints how an arm compares with the first one.
-fn compare(base: &Judged, new: &Judged, e_value: f64) {
+/// Prints a part of the screen. Beside the event stream nothing else may stand on stdout.
+fn show(args: &Args, text: &str) -> io::Result<()> {
+    match args.display() {
+        Progress::Jsonl => write!(anstream::stderr().lock(), "{text}"),
+        Progress::Auto | Progress::Bar | Progress::Plain | Progress::None => {
+            write!(anstream::stdout().lock(), "{text}")
+        }
+    }
+}
+
+/// How an arm compares with the first one.
+fn compared(base: &Judged, new: &Judged, e_value: f64) -> String {
     let side =
         |sweep: &Judged| Side::from_records(&sweep.dir.display().to_string(), sweep.spec.as_ref(), &sweep.records, 0);
     let mut comparison = Comparison::new(&side(base), &side(new), Question::default());
     comparison.e_value = Some(e_value);
-    anstream::println!("{}", render::compare::text(&comparison, None));
+    format!("{}\n", render::compare::text(&comparison, None))
 }
