@@ -47,6 +47,7 @@ impl Judged {
             records: &self.records,
             tests: &reached::tally(self).rates(confidence),
             classes: &classes.collect::<Vec<_>>(),
+            running: store::in_flight(&self.dir).map_or(0, |running| running.len() as u64),
             problems: &self.problems,
             confidence,
         })

@@ -78,14 +78,24 @@ pub fn screen(summary: &Summary, next: &[(String, String)], paint: Paint) -> Str
     text
 }
 
-/// One row a sweep.
+/// One row a sweep, without the directory that they are all in.
 fn statistics(summaries: &[Summary]) -> String {
+    let parent = |summary: &Summary| {
+        summary
+            .sweep
+            .rfind('/')
+            .map_or("", |at| &summary.sweep[..=at])
+            .to_owned()
+    };
+    let shared = summaries.first().map(parent).unwrap_or_default();
+    let is_shared = summaries.iter().all(|summary| parent(summary) == shared);
+    let shared = if is_shared { shared } else { String::new() };
     let rows: Vec<Vec<String>> = summaries
         .iter()
         .map(|summary| {
             let n = &summary.iterations;
             vec![
-                summary.sweep.clone(),
+                summary.sweep[shared.len()..].to_owned(),
                 n.passed.to_string(),
                 summary.rate.count.to_string(),
                 n.errored.to_string(),
@@ -93,8 +103,13 @@ fn statistics(summaries: &[Summary]) -> String {
             ]
         })
         .collect();
+    let first = if shared.is_empty() {
+        "sweep".to_owned()
+    } else {
+        format!("in {shared}")
+    };
     figures::table(
-        &["sweep", "passed", "failed", "errored", "failure rate"],
+        &[&first, "passed", "failed", "errored", "failure rate"],
         &rows,
         &[1, 2, 3],
     )
