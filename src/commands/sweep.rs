@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{judged, signatures};
+use super::{judged, signatures, summary};
 use crate::backend::{self, Backend};
 use crate::cli::settings::Settings;
 use crate::cli::sweep::{Args, KeepLogs};
