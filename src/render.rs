@@ -10,6 +10,7 @@ pub mod junit;
 pub mod markdown;
 pub mod paint;
 pub mod plan;
+pub mod run;
 pub mod tables;
 pub mod text;
 pub mod words;

@@ -47,9 +47,21 @@ pub(crate) fn containers(label: &str) -> Vec<String> {
 /// Names of the containers of sweeps below a directory, of whatever state, a line each.
 pub(crate) fn containers_of(dir: &Path) -> String {
     let format = "{{.Names}} {{.Label \"reproduce-flaky.sweep\"}}";
-    let listed = docker(&["ps", "-a", "--filter", "label=reproduce-flaky.sweep", "--format", format]).unwrap();
+    let listed = docker(&[
+        "ps",
+        "-a",
+        "--filter",
+        "label=reproduce-flaky.sweep",
+        "--format",
+        format,
+    ])
+    .unwrap();
     let dir = dir.canonicalize().unwrap().display().to_string();
-    listed.lines().filter(|line| line.contains(&dir)).map(|line| format!("{line}\n")).collect()
+    listed
+        .lines()
+        .filter(|line| line.contains(&dir))
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// Whether this process is root's.
