@@ -11,6 +11,7 @@ pub mod markdown;
 pub mod paint;
 pub mod plan;
 pub mod status;
+pub mod run;
 pub mod tables;
 pub mod text;
 pub mod words;
