@@ -249,10 +249,8 @@ fn iteration(run: &Run, names: &TestNames, paint: Paint) -> String {
         if run.verdict == Verdict::Passed && line.message.is_empty() {
             continue;
         }
-        if !line.message.is_empty() {
-            // Two lines tell most assertions to their end.
-            let message = wrap(&cut(&line.message, 2 * (WIDTH - 10) - 8), WIDTH - 10, 0).replace('\n', "\n          ");
-            let _ = writeln!(text, "{:10}{message}", "");
+        for part in head_of(&line.message) {
+            let _ = writeln!(text, "{:10}{part}", "");
         }
         let worker = if line.worker.is_empty() {
             String::new()
@@ -262,6 +260,20 @@ fn iteration(run: &Run, names: &TestNames, paint: Paint) -> String {
         let _ = writeln!(text, "{:10}{}", "", paint.dim(&format!("{}{worker}", line.place)));
     }
     text
+}
+
+/// The first lines of a message, which tell most assertions to their end.
+fn head_of(message: &str) -> Vec<String> {
+    const MOST_LINES: usize = 3;
+    let width = WIDTH - 10;
+    let wrapped = wrap(&cut(message, MOST_LINES * width), width, 0);
+    let mut lines: Vec<String> = wrapped.lines().map(|line| cut(line, width)).collect();
+    if lines.len() > MOST_LINES {
+        lines.truncate(MOST_LINES);
+        lines[MOST_LINES - 1] = cut(&format!("{} …", lines[MOST_LINES - 1]), width);
+    }
+    lines.retain(|line| !line.is_empty());
+    lines
 }
 
 /// The failing tests counted, under the names of their files.

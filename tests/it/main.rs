@@ -14,6 +14,8 @@ mod sessions;
 mod signatures;
 mod simulation;
 mod stats;
+mod status;
 mod store;
+mod summary;
 mod sweep;
 mod tidy;
