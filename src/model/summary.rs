@@ -7,9 +7,9 @@ use serde::{Serialize, Serializer};
 use super::drift::{Drift, Point, Row};
 use super::durations::Durations;
 use super::side::iterations;
-use super::test_rate::TestRates;
+use super::test_rate::{TestRate, TestRates};
 use super::{OutcomeKind, Record, Spec, Verdict};
-use crate::stats::Count;
+use crate::stats::{self, Count};
 
 mod names;
 mod run;
@@ -69,6 +69,8 @@ pub struct Summary {
     pub categories: Vec<Category>,
     /// Tests that failed, the most frequent first.
     pub tests: Vec<Test>,
+    /// Failing tests with parameters, all variants of one taken together: `test_indexers_sync[*]`.
+    pub test_groups: Vec<Test>,
     /// Stretches with one rate; one where nothing changed.
     pub regimes: Vec<Row>,
     /// Chance that one constant rate splits as well as the first split; `None` without results.
@@ -118,21 +120,33 @@ pub struct Rate {
     pub high: f64,
     /// Its confidence.
     pub confidence: f64,
-    /// How it was made: `wilson`.
+    /// How it was made: `wilson`, or `confidence sequence` where a stop rule ended the sweep, since such a rule looks
+    /// at the outcomes and Wilson's interval holds for a number of iterations fixed beforehand.
     pub method: &'static str,
 }
 
 impl Rate {
-    fn new(failed: u64, of: u64, confidence: f64) -> Rate {
-        let count = Count::new(failed, of).unwrap_or_default();
-        let (low, high) = count.interval(confidence);
+    fn new(failed: u64, of: u64, source: &Source<'_>) -> Rate {
+        let (count, confidence) = (Count::new(failed, of).unwrap_or_default(), source.confidence);
+        let is_watched = source.spec.and_then(Spec::stop_rule).is_some();
+        let (low, high) = if is_watched {
+            stats::confidence_sequence(count, 1.0 - confidence)
+        } else {
+            count.interval(confidence)
+        };
         Rate {
             count,
             low,
             high,
             confidence,
-            method: "wilson",
+            method: if is_watched { "confidence sequence" } else { "wilson" },
         }
+    }
+
+    /// Whether the interval is the one that may be watched.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.method != "wilson"
     }
 }
 
@@ -165,8 +179,15 @@ pub struct Test {
     pub failed: u64,
     /// Iterations in which it was reached, where they say so; else those that passed or failed.
     pub of: u64,
+    /// Lower end of Wilson's interval of its rate.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
     /// Categories of its failures.
     pub categories: Vec<String>,
+    /// Variants that are taken together, 1 for a test of its own.
+    #[serde(skip)]
+    pub variants: usize,
 }
 
 /// What ran.
@@ -187,11 +208,7 @@ impl Summary {
     #[must_use]
     pub fn of(source: &Source<'_>) -> Summary {
         let Source {
-            sweep,
-            spec,
-            records,
-            confidence,
-            ..
+            sweep, spec, records, ..
         } = *source;
         let n_with = |verdict| {
             records
@@ -225,7 +242,7 @@ impl Summary {
                 errored: n_with(Verdict::Errored),
                 missing: missing.len() as u64,
             },
-            rate: Rate::new(failed, passed + failed, confidence),
+            rate: Rate::new(failed, passed + failed, source),
             outcomes: OutcomeKind::ALL
                 .into_iter()
                 .map(|kind| {
@@ -237,7 +254,8 @@ impl Summary {
                 .filter(|(_, n)| *n > 0)
                 .collect(),
             categories: categories(source, passed + failed),
-            tests: tests(source.tests, source.classes),
+            tests: tests(&source.tests.failing, source.classes),
+            test_groups: tests(&source.tests.groups, source.classes),
             notes: notes(source, &missing, &drift, &durations),
             regimes: drift.regimes,
             regime_p: drift.regime_p,
@@ -310,7 +328,7 @@ fn categories(source: &Source<'_>, of: u64) -> Vec<Category> {
     let mut categories: Vec<Category> = found.into_values().collect();
     for category in &mut categories {
         let failed = n_failed[category.id.as_str()];
-        category.rate = (failed > 0).then(|| Rate::new(failed, of, source.confidence));
+        category.rate = (failed > 0).then(|| Rate::new(failed, of, source));
         if let Some(class) = source.classes.iter().find(|class| class.id == category.id) {
             category.title.clone_from(&class.title);
             category.advice.clone_from(&class.advice);
@@ -327,15 +345,18 @@ fn place(classes: &[Class], id: &str) -> usize {
     classes.iter().position(|class| class.id == id).unwrap_or(classes.len())
 }
 
-fn tests(rates: &TestRates, classes: &[Class]) -> Vec<Test> {
-    let tests = rates.failing.iter().map(|test| {
+fn tests(rates: &[TestRate], classes: &[Class]) -> Vec<Test> {
+    let tests = rates.iter().map(|test| {
         let mut categories: Vec<String> = test.categories.keys().cloned().collect();
         categories.sort_by_key(|id| place(classes, id));
         Test {
             nodeid: test.nodeid.clone(),
             failed: test.rate.count.failed(),
             of: test.rate.count.of(),
+            low: test.rate.low,
+            high: test.rate.high,
             categories,
+            variants: test.variants,
         }
     });
     tests.collect()
@@ -370,6 +391,9 @@ fn notes(source: &Source<'_>, missing: &[u32], drift: &Drift, durations: &Durati
     let excused =
         numbers(&|record| record.outcome.verdict == Verdict::Passed && code(record).is_some_and(|code| code != 0));
     listed(&excused, "passed although the exit code was not 0");
+    notes.extend(source.spec.and_then(Spec::stop_rule).map(|rule| {
+        format!("ended by its stop rule `{rule}`: the interval is the one that may be watched while a sweep runs")
+    }));
     notes.extend(drift.sentences());
     notes.extend(durations.notes());
     notes.extend(source.problems.iter().cloned());

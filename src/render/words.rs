@@ -13,16 +13,22 @@ pub fn rate(rate: &Rate) -> String {
     match count.rate() {
         None => "no iteration passed or failed: nothing is known of the rate".to_owned(),
         Some(_) if count.failed() == 0 => {
-            format!(
-                "{count} failed: the failure rate is {} ({sure} sure)",
-                below(count, rate.confidence)
-            )
+            format!("{count} failed: the failure rate is {} ({sure} sure)", bound(rate))
         }
         Some(value) => format!(
             "{count} failed: {} ({sure} interval: {})",
             percent(value),
             interval(rate)
         ),
+    }
+}
+
+/// What a rate without a failure is below.
+fn bound(rate: &Rate) -> String {
+    if rate.is_watched() {
+        format!("below {}", percent(rate.high))
+    } else {
+        below(rate.count, rate.confidence)
     }
 }
 
@@ -37,7 +43,7 @@ pub fn interval(rate: &Rate) -> String {
 pub fn rate_cell(rate: &Rate) -> String {
     match rate.count.rate() {
         None => "unknown".to_owned(),
-        Some(_) if rate.count.failed() == 0 => below(rate.count, rate.confidence),
+        Some(_) if rate.count.failed() == 0 => bound(rate),
         Some(value) => format!("{} ({})", percent(value), interval(rate)),
     }
 }
