@@ -20,6 +20,7 @@ pub mod side;
 pub mod spec;
 pub mod stop;
 pub mod suite;
+pub mod summary;
 pub mod tally;
 pub mod test_rate;
 

@@ -2,7 +2,14 @@
 
 pub mod annotations;
 pub mod compare;
+pub mod csv;
 pub mod figures;
 pub mod history;
+pub mod json;
 pub mod junit;
+pub mod markdown;
+pub mod paint;
 pub mod plan;
+pub mod tables;
+pub mod text;
+pub mod words;
