@@ -19,6 +19,7 @@ pub mod plan;
 pub mod record;
 pub mod side;
 pub mod spec;
+pub mod status;
 pub mod stop;
 pub mod suite;
 pub mod summary;

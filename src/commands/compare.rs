@@ -2,6 +2,7 @@
 
 use crate::cli::compare::{Args, Format};
 use crate::exit_code::ExitCode;
+use crate::model::arms;
 use crate::model::comparison::{Comparison, Question};
 use crate::model::gate::Gate;
 use crate::render;
@@ -24,7 +25,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         alpha: args.alpha,
         confidence: args.confidence,
     };
-    let comparison = Comparison::new(&base.side, &new.side, question);
+    let mut comparison = Comparison::new(&base.side, &new.side, question);
+    comparison.e_value = source::blocks_of(&base, &new).and_then(|(base, new)| arms::e_value(base, new));
     let gate = Gate {
         regression: args.gate,
         rate: args.gate_rate,

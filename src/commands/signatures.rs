@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::json;
 
-use super::{classify, found};
+use super::classify;
 use crate::cli::classify::Format;
 use crate::cli::signatures::{Args, Command};
 use crate::exit_code::ExitCode;
@@ -84,17 +84,17 @@ fn check(path: Option<&Path>, against: Option<&Path>) -> anyhow::Result<ExitCode
 /// Prints the runs of a tree that these signatures put into other categories than the built-in ones do.
 fn changes(out: &mut impl Write, signatures: &SignatureSet, tree: &Path) -> anyhow::Result<()> {
     let now = SignatureSet::built_in();
-    let runs = found::find(tree)?;
+    let runs = classify::find(tree)?;
     let mut changed = 0;
     for run in &runs {
-        let before = classify::judge_found(run, &now)?;
-        let after = classify::judge_found(run, signatures)?;
+        let before = classify::judge_path(run, &now)?;
+        let after = classify::judge_path(run, signatures)?;
         if before.categories != after.categories || before.outcome != after.outcome {
             changed += 1;
             writeln!(
                 out,
                 "{}: {} {} -> {} {}",
-                run.path.display(),
+                run.display(),
                 before.outcome.as_str(),
                 before.categories.join(" "),
                 after.outcome.as_str(),

@@ -126,6 +126,16 @@ pub fn ensure_apart(base: &Source, new: &Source) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The iterations of two arms that were run side by side; `None` for any other two sides.
+#[must_use]
+pub fn blocks_of<'a>(base: &'a Source, new: &'a Source) -> Option<(&'a [Record], &'a [Record])> {
+    let (old, now) = (base.sweep.as_ref()?, new.sweep.as_ref()?);
+    old.spec
+        .as_ref()?
+        .is_interleaved_with(now.spec.as_ref()?)
+        .then_some((&old.records, &now.records))
+}
+
 /// Iterations that are in both, told by their number and the moment they started.
 fn shared(base: &[Record], new: &[Record]) -> u64 {
     let key = |record: &Record| {

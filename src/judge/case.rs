@@ -1,8 +1,11 @@
 //! The failing tests of one session: its sections, summary lines and progress joined into one case a test.
 
+use std::collections::HashMap;
+
 use crate::pytest::console::session::{SectionKind, Session, Summary, Text};
 use crate::pytest::nodeid;
 use crate::pytest::row::Status;
+use crate::pytest::trail::{self, Trail};
 
 /// One failing test, or one failure whose test nothing names.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +22,8 @@ pub(super) struct Case {
     pub is_crashed: bool,
     /// Whether that was a forked child.
     pub is_forked: bool,
+    /// Whether its text is the trail's and not the console's.
+    pub is_from_trail: bool,
     /// Whether pytest-timeout ended it.
     pub is_timed_out: bool,
 }
@@ -30,6 +35,9 @@ pub(super) fn cases(session: &Session) -> Vec<Case> {
     let titles: Vec<String> = session.sections.iter().map(|section| section.title.clone()).collect();
     for entry in &session.summary {
         let (id, text) = read_summary(entry, session, &titles);
+        if is_worker(&id) {
+            continue;
+        }
         let at = find_or_add(&mut cases, &id, entry.line);
         if !text.is_empty() {
             cases[at].texts.push(text);
@@ -51,8 +59,7 @@ pub(super) fn cases(session: &Session) -> Vec<Case> {
         let id = match (&section.crashed, section.kind) {
             (Some(id), _) => Some(id.clone()),
             (None, SectionKind::Collection) => {
-                let is_worker = section.title.starts_with("gw") && section.title[2..].parse::<u32>().is_ok();
-                (!is_worker).then(|| section.title.trim_end_matches('/').to_owned())
+                (!is_worker(&section.title)).then(|| section.title.trim_end_matches('/').to_owned())
             }
             (None, SectionKind::Call | SectionKind::Fixture | SectionKind::Internal) => {
                 match join(&cases, &taken, session, section) {
@@ -88,6 +95,61 @@ pub(super) fn cases(session: &Session) -> Vec<Case> {
         }
     }
     cases
+}
+
+/// Adds what the trail knows: failing tests that the console does not name, and reasons that it does not give.
+pub(super) fn add_trail(cases: &mut Vec<Case>, trail: &Trail) {
+    // Of several attempts at one test the last one counts, but the same test may run on every worker.
+    let mut last: HashMap<(&str, Option<&str>), &trail::Test> = HashMap::new();
+    for test in &trail.tests {
+        last.insert((&test.id, test.worker.as_deref()), test);
+    }
+    for test in &trail.tests {
+        let is_last = last
+            .get(&(test.id.as_str(), test.worker.as_deref()))
+            .is_some_and(|last| std::ptr::eq(*last, test));
+        if !is_last || !test.is_failed {
+            continue;
+        }
+        let reason = test.reason.as_ref().map(|(line, reason)| (*line, reason.as_str()));
+        add_reason(cases, &test.id, test.worker.as_deref(), reason);
+    }
+    for (id, reason, line) in &trail.collect_errors {
+        add_reason(cases, id, None, Some((*line, reason)));
+    }
+}
+
+fn add_reason(cases: &mut Vec<Case>, id: &str, worker: Option<&str>, reason: Option<(u64, &str)>) {
+    let at = cases
+        .iter()
+        .position(|case| case.id.as_deref() == Some(id))
+        .unwrap_or_else(|| {
+            cases.push(Case {
+                id: Some(id.to_owned()),
+                worker: worker.map(str::to_owned),
+                ..Case::default()
+            });
+            cases.len() - 1
+        });
+    let case = &mut cases[at];
+    let is_silent = case.texts.iter().all(|text| text.body.trim().is_empty());
+    if let Some((line, reason)) = reason
+        && is_silent
+        && !case.is_crashed
+    {
+        let mut text = Text::default();
+        for part in reason.lines() {
+            text.push(line, part);
+        }
+        case.texts.push(text);
+        case.is_from_trail = true;
+    }
+}
+
+/// Whether a name is a worker's: workers that collected different tests are listed like files.
+fn is_worker(name: &str) -> bool {
+    name.strip_prefix("gw")
+        .is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 fn find_or_add(cases: &mut Vec<Case>, id: &str, line: u64) -> usize {
@@ -191,10 +253,13 @@ fn join(
 ) -> Option<usize> {
     if section.title.is_empty() {
         // `--tb=line` names the file only, in the order of the summary.
-        let file = relative(section.file.as_deref()?, session);
-        return cases.iter().enumerate().position(|(at, case)| {
-            case.id.as_deref().is_some_and(|id| nodeid::file(id) == file) && taken.get(at) == Some(&0)
-        });
+        let free = |at: usize, case: &Case| taken.get(at) == Some(&0) && case.texts.is_empty();
+        let file = section.file.as_deref().map(|file| relative(file, session));
+        let mut in_order = cases.iter().enumerate().filter(|(at, case)| free(*at, case));
+        let by_file = in_order
+            .clone()
+            .find(|(_, case)| file.is_some() && case.id.as_deref().map(nodeid::file) == file.as_deref());
+        return by_file.or_else(|| in_order.next()).map(|(at, _)| at);
     }
     let fits = |id: &str| {
         let title = nodeid::title(id);
@@ -216,22 +281,34 @@ fn join(
         .map(|(at, _)| at)
         .collect();
     let file = section.file.as_deref().map(|file| relative(file, session));
+    let in_file = candidates
+        .iter()
+        .copied()
+        .find(|at| file.is_some() && cases[*at].id.as_deref().map(nodeid::file) == file.as_deref());
+    if in_file.is_some() {
+        return in_file;
+    }
+    // A traceback that starts in another test file is another test's.
+    let is_elsewhere = section.is_test_file
+        && file.as_deref().is_some_and(|file| {
+            candidates.iter().all(|at| {
+                let own = cases[*at].id.as_deref().map_or("", nodeid::file);
+                !file.ends_with(own) && !own.ends_with(file) && is_test_file(own)
+            })
+        });
+    if is_elsewhere {
+        return None;
+    }
     candidates
         .iter()
         .copied()
-        .find(|at| {
-            section.is_test_file
-                && file
-                    .as_deref()
-                    .is_some_and(|file| cases[*at].id.as_deref().map(nodeid::file) == Some(file))
-        })
-        .or_else(|| {
-            candidates
-                .iter()
-                .copied()
-                .find(|at| taken.get(*at).is_none_or(|taken| *taken == 0))
-        })
+        .find(|at| taken.get(*at).is_none_or(|taken| *taken == 0))
         .or_else(|| candidates.first().copied())
+}
+
+fn is_test_file(file: &str) -> bool {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    name.starts_with("test_") || name.ends_with("_test.py")
 }
 
 /// The id of a section that neither the summary nor the progress lists.

@@ -116,6 +116,8 @@ struct WireSignature {
     #[serde(default)]
     not: Vec<Spanned<String>>,
     #[serde(default)]
+    failure_any: Vec<Spanned<String>>,
+    #[serde(default)]
     log_any: Vec<Spanned<String>>,
     #[serde(default)]
     last: Vec<Spanned<String>>,
@@ -159,6 +161,7 @@ pub struct Signature {
     /// Line it begins on, from 1.
     pub line: usize,
     any: Vec<Regex>,
+    failure_any: Vec<Regex>,
     log_any: Vec<Regex>,
     last: Vec<Regex>,
     not: Vec<Regex>,
@@ -386,10 +389,10 @@ impl SignatureSet {
 
 impl Signature {
     fn patterns(&self, scope: Scope) -> &[Regex] {
-        if scope == Scope::TestLog && !self.log_any.is_empty() {
-            &self.log_any
-        } else {
-            &self.any
+        match scope {
+            Scope::TestLog if !self.log_any.is_empty() => &self.log_any,
+            Scope::Failure if !self.failure_any.is_empty() => &self.failure_any,
+            _ => &self.any,
         }
     }
 }
@@ -444,7 +447,7 @@ fn compile(file: &str, text: &str, wire: Spanned<WireSignature>) -> Result<Signa
     if wire.scope.get_ref().is_empty() {
         return fail(wire.scope.span(), "`scope` is empty, so it could never match");
     }
-    if wire.any.is_empty() && wire.last.is_empty() && wire.log_any.is_empty() {
+    if wire.any.is_empty() && wire.last.is_empty() && wire.log_any.is_empty() && wire.failure_any.is_empty() {
         return fail(wire.id.span(), "`any` is empty, so it could never match");
     }
     let build = |patterns: &[Spanned<String>]| -> Result<Vec<Regex>, SignatureError> {
@@ -464,12 +467,8 @@ fn compile(file: &str, text: &str, wire: Spanned<WireSignature>) -> Result<Signa
             })
             .collect()
     };
-    let (any, not, log_any, last) = (
-        build(&wire.any)?,
-        build(&wire.not)?,
-        build(&wire.log_any)?,
-        build(&wire.last)?,
-    );
+    let (any, not) = (build(&wire.any)?, build(&wire.not)?);
+    let (failure_any, log_any, last) = (build(&wire.failure_any)?, build(&wire.log_any)?, build(&wire.last)?);
     for (pattern, compiled) in wire.any.iter().zip(&any) {
         if compiled.is_match("") {
             return fail(
@@ -490,6 +489,7 @@ fn compile(file: &str, text: &str, wire: Spanned<WireSignature>) -> Result<Signa
         file: file.to_owned(),
         line,
         any,
+        failure_any,
         log_any,
         last,
         not,

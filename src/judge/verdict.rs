@@ -7,6 +7,7 @@ use crate::model::{Counts, Crash, CrashKind, Evidence, Outcome, OutcomeKind};
 use crate::pytest::console::session::{Mark, MarkKind, Region, Session, Text};
 use crate::pytest::console::stack::{Stack, StackKind};
 use crate::pytest::nodeid;
+use crate::pytest::trail::Trail;
 
 use super::case::{self, Case};
 use super::facts::Facts;
@@ -43,7 +44,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> io::Result<Outcome> {
         None => (&[][..], None),
     };
     for session in earlier {
-        rule_session(facts, session, &mut ruling)?;
+        rule_session(facts, session, false, &mut ruling)?;
         if session.closing.is_none() && !ruling.is_explained() && !facts.is_silently_complete(session) {
             ruling.crash(
                 facts,
@@ -54,9 +55,12 @@ pub(super) fn judge(facts: &Facts<'_>) -> io::Result<Outcome> {
             );
         }
     }
-    let kind = match last {
+    // A session without a terminal reporter shows nothing; the trail has seen it.
+    let unseen = Session::default();
+    let has_trail = facts.trail.as_ref().is_some_and(|trail| !trail.tests.is_empty());
+    let kind = match last.or(has_trail.then_some(&unseen)) {
         Some(session) => {
-            rule_session(facts, session, &mut ruling)?;
+            rule_session(facts, session, true, &mut ruling)?;
             rule_end(facts, session, &mut ruling)?
         }
         None => rule_nothing(facts, &mut ruling)?,
@@ -99,7 +103,11 @@ impl Ruling {
         let text: String = text.trim().chars().take(400).collect();
         let evidence = Evidence {
             category: category.to_owned(),
-            file: facts.file.clone(),
+            file: if case.is_some_and(|case| case.is_from_trail) {
+                "tests.jsonl".to_owned()
+            } else {
+                facts.file.clone()
+            },
             line,
             text,
             test: case.and_then(|case| case.id.clone()),
@@ -242,7 +250,12 @@ impl Ruling {
         {
             self.note(format!("exit code {code}, but the session says that nothing failed"));
         }
-        if is_green && matches!(kind, OutcomeKind::Crashed | OutcomeKind::Hung) {
+        if is_green
+            && !matches!(
+                kind,
+                OutcomeKind::Passed | OutcomeKind::NoTests | OutcomeKind::UsageError
+            )
+        {
             self.note("the closing line counts no failure, but the session did not end well");
         }
         if facts.last_session().is_some_and(|session| session.closing.is_none()) && kind != OutcomeKind::Passed {
@@ -252,8 +265,11 @@ impl Ruling {
 }
 
 /// Takes in what a session says of itself: failures, deaths, timeouts, interrupts.
-fn rule_session(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io::Result<()> {
+fn rule_session(facts: &Facts<'_>, session: &Session, is_last: bool, ruling: &mut Ruling) -> io::Result<()> {
     let mut cases = case::cases(session);
+    if is_last && let Some(trail) = &facts.trail {
+        case::add_trail(&mut cases, trail);
+    }
     let is_thread_timeout = is_lost_banner(facts, session, &cases);
     add_counts(&mut ruling.counts, session);
     rule_crashes(facts, session, &mut cases, is_thread_timeout, ruling);
@@ -262,7 +278,13 @@ fn rule_session(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io
         && !ruling.is_crashed
     {
         ruling.fail(None);
-        ruling.is_timed_out |= is_timeout(&internal.text.body);
+        // The limit struck outside of the test's own call, so pytest itself fell over the exception.
+        if is_timeout(&internal.text.body) {
+            ruling.is_timed_out = true;
+            for test in running(facts, session) {
+                ruling.fail(Some(&test));
+            }
+        }
         if !ruling.matches(facts, Scope::Failure, session.is_xdist, &internal.text, None) {
             let last = internal.text.body.lines().last().unwrap_or("INTERNALERROR").to_owned();
             ruling.unknown(facts, (Some(internal.line), &last), None);
@@ -348,7 +370,7 @@ fn counts_as_death(stack: &Stack, is_ended_outside: bool, is_xdist: bool) -> boo
         return false;
     }
     // A child that a test aborts on purpose has no frame of pytest's, and the session goes on after it.
-    stack.is_late || !stack.is_followed || stack.is_pytest
+    stack.is_late || stack.is_pytest || !(stack.is_followed || stack.is_child)
 }
 
 fn rule_crashes(facts: &Facts<'_>, session: &Session, cases: &mut [Case], is_timeout: bool, ruling: &mut Ruling) {
@@ -386,7 +408,7 @@ fn rule_crashes(facts: &Facts<'_>, session: &Session, cases: &mut [Case], is_tim
             ruling.unknown(facts, (Some(stack.line), &stack.text), None);
         }
         if !session.is_xdist && !cases.iter().any(|case| case.is_forked) {
-            let test = session.running.first().cloned().or_else(|| stack_test(session, stack));
+            let test = stopped_test(facts, session, stack);
             if !stack.is_late {
                 ruling.fail(test.as_deref());
             }
@@ -423,6 +445,20 @@ fn rule_crashes(facts: &Facts<'_>, session: &Session, cases: &mut [Case], is_tim
             ruling.unknown(facts, (Some(mark.line), &mark.text), None);
         }
     }
+    // What is still unfinished when the session is over ran in a worker that is gone.
+    if !lost.is_empty() && session.closing.is_some() && !cases.iter().any(|case| case.is_crashed) {
+        for test in facts.trail.iter().flat_map(Trail::unfinished) {
+            ruling.fail(Some(&test.id));
+            ruling.crashes.push(Crash {
+                kind: CrashKind::Worker,
+                late: false,
+                test: Some(test.id.clone()),
+                worker: test.worker.clone(),
+                frame: fatal.first().and_then(|stack| stack.top.clone()),
+                line: lost.first().map(|mark| mark.line),
+            });
+        }
+    }
     for case in cases.iter().filter(|case| case.is_crashed) {
         ruling.is_crashed = true;
         let frame = fatal
@@ -442,6 +478,28 @@ fn rule_crashes(facts: &Facts<'_>, session: &Session, cases: &mut [Case], is_tim
             line: case.line,
         });
     }
+}
+
+/// The tests that were running at the end, as the progress or else the trail has it.
+fn running(facts: &Facts<'_>, session: &Session) -> Vec<String> {
+    if session.running.is_empty() {
+        facts.unfinished()
+    } else {
+        session.running.clone()
+    }
+}
+
+/// The test that a serial session stopped in: the progress and the trail know its parameter, a stack does not.
+fn stopped_test(facts: &Facts<'_>, session: &Session, stack: &Stack) -> Option<String> {
+    if stack.running.is_some() {
+        return stack.running.clone();
+    }
+    let found = stack_test(session, stack);
+    let mut unfinished = facts.unfinished();
+    if unfinished.len() == 1 {
+        return unfinished.pop();
+    }
+    found
 }
 
 /// The test that a stack passes through, as a node id without its parameter.
@@ -486,7 +544,7 @@ fn rule_timeouts(facts: &Facts<'_>, session: &Session, cases: &[Case], ruling: &
         return;
     };
     ruling.is_timed_out = true;
-    let test = session.running.first().cloned().or_else(|| stack_test(session, stack));
+    let test = stopped_test(facts, session, stack);
     ruling.fail(test.as_deref());
     let words = "pytest-timeout: the session ended below its banner";
     if !ruling.matches_line(facts, Scope::Crash, session.is_xdist, Some(stack.line), words) {
@@ -526,16 +584,6 @@ fn rule_case(
         return Ok(());
     }
     if !case.texts.iter().any(|text| !text.body.trim().is_empty()) {
-        if let Some((line, reason)) = trail_reason(facts, case) {
-            let mut text = Text::default();
-            for line_text in reason.lines() {
-                text.push(line, line_text);
-            }
-            ruling.is_timed_out |= is_timeout(&text.body);
-            if ruling.matches(facts, Scope::Failure, session.is_xdist, &text, Some(case)) {
-                return Ok(());
-            }
-        }
         if let Some(id) = &case.id
             && testlog::search(facts, session.is_xdist, nodeid::name(id), Some(case), ruling)?
         {
@@ -554,23 +602,24 @@ fn rule_case(
     Ok(())
 }
 
-/// Why a test failed, as the trail has it.
-fn trail_reason(facts: &Facts<'_>, case: &Case) -> Option<(u64, String)> {
-    let id = case.id.as_deref()?;
-    let trail = facts.trail.as_ref()?;
-    trail.tests.iter().rev().find(|test| test.id == id)?.reason.clone()
-}
-
 /// A rule of `!`: why the session stopped early.
 fn rule_stop(facts: &Facts<'_>, session: &Session, stop: &Mark, ruling: &mut Ruling) {
-    let text = stop.text.as_str();
-    if text.starts_with("stopping after ") || text.starts_with("Interrupted: ") {
+    let text = stop
+        .text
+        .strip_prefix("xdist.dsession.Interrupted: ")
+        .unwrap_or(&stop.text);
+    if text.starts_with("maximum crashed workers") {
+        ruling.is_crashed = true;
+        if !ruling.matches_line(facts, Scope::Crash, true, Some(stop.line), text) {
+            ruling.unknown(facts, (Some(stop.line), text), None);
+        }
+    } else if text.starts_with("stopping after ") || text.starts_with("Interrupted: ") {
         // The failures it stops after are cases of their own.
         ruling.has_failed = true;
     } else if text.contains("KeyboardInterrupt") {
         ruling.hang(facts, session.is_xdist, Some(stop.line), "interrupted");
-        for test in &session.running {
-            ruling.fail(Some(test));
+        for test in running(facts, session) {
+            ruling.fail(Some(&test));
         }
     } else if text.starts_with("session-timeout: ") {
         ruling.is_timed_out = true;
@@ -615,8 +664,13 @@ fn rule_end(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io::Re
             rule_running(facts, session, ruling)?;
         }
     }
-    let died = facts.tail().find(|mark| mark.kind == MarkKind::Died).cloned();
     let is_finished = session.closing.is_some() || facts.is_silently_complete(session);
+    // Output that was still in a pipe may follow the shell's word; without a closing line that word holds.
+    let died = facts
+        .tail()
+        .chain(session.marks.iter().filter(|_| session.closing.is_none()))
+        .find(|mark| mark.kind == MarkKind::Died)
+        .cloned();
     if let Some(mark) = died
         && !ruling.is_crashed
         && !(ruling.is_timed_out && !is_finished)
@@ -673,7 +727,12 @@ fn rule_end(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io::Re
 
 fn rule_finished(facts: &Facts<'_>, session: &Session) -> OutcomeKind {
     let Some((closing, _)) = session.closing else {
-        return OutcomeKind::Passed;
+        let is_empty = facts.trail.as_ref().is_some_and(|trail| trail.exit_status == Some(5));
+        return if is_empty {
+            OutcomeKind::NoTests
+        } else {
+            OutcomeKind::Passed
+        };
     };
     let counts = closing.counts;
     let ran = counts.passed + counts.failed + counts.errors + counts.skipped + counts.xfailed + counts.xpassed;
@@ -738,12 +797,7 @@ fn rule_running(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io
     if session.closing.is_some() {
         return Ok(());
     }
-    let mut running = session.running.clone();
-    if running.is_empty()
-        && let Some(trail) = &facts.trail
-    {
-        running = trail.unfinished().map(|test| test.id.clone()).collect();
-    }
+    let mut running = running(facts, session);
     if running.is_empty() {
         // A watchdog's stack, or one printed to find out, passes through the test.
         running = session

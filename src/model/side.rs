@@ -97,6 +97,7 @@ impl Side {
             }
         }
         side.any = Count::new(failed, of).unwrap_or_default();
+        side.stopped_by = spec.and_then(Spec::stop_rule).map(str::to_owned);
         if let Some(spec) = spec {
             let asked = u64::from(spec.last.saturating_sub(spec.first)) + 1;
             side.missing = asked.saturating_sub(records.len() as u64);

@@ -62,6 +62,9 @@ pub struct Deadlines {
     /// Longest time without a byte of output, in seconds; `None` never ends a quiet one.
     #[serde(default)]
     pub silence_s: Option<f64>,
+    /// Whether that time is learned from the iterations that passed.
+    #[serde(default)]
+    pub silence_auto: bool,
     /// Time between TERM and KILL, in seconds.
     #[serde(default = "default_grace")]
     pub grace_s: f64,
@@ -239,6 +242,23 @@ impl Spec {
         match &self.tag {
             Some(tag) => format!("{}_{tag}", self.mode),
             None => self.mode.to_string(),
+        }
+    }
+
+    /// The stop rule that ended it, in the words of its flag; `None` where it came to its end or was interrupted.
+    #[must_use]
+    pub fn stop_rule(&self) -> Option<&str> {
+        let ended = self.ended.as_deref()?;
+        let rules = ["until ", "max-failures ", "for ", "prove-below ", "decided"];
+        rules.iter().any(|rule| ended.starts_with(rule)).then_some(ended)
+    }
+
+    /// Whether two sweeps are arms that were run side by side, block by block.
+    #[must_use]
+    pub fn is_interleaved_with(&self, other: &Spec) -> bool {
+        match (&self.arm, &other.arm) {
+            (Some(one), Some(two)) => one.name != two.name && one.arms == two.arms && one.seed == two.seed,
+            (_, _) => false,
         }
     }
 

@@ -251,7 +251,7 @@ mod tests {
             [
                 r#"a.py::x 1/2 ["A1"] [2] ["E   A1 happened"]"#,
                 r#"a.py::y 1/2 ["A2"] [2] ["E   A2 happened"]"#,
-                r#"a.py::z 0/2 [] [] []"#,
+                "a.py::z 0/2 [] [] []",
                 r#"session 1/3 ["B1"] [3] ["E   B1 happened"]"#,
             ]
         );

@@ -9,7 +9,7 @@ use super::durations::Durations;
 use super::side::iterations;
 use super::test_rate::TestRates;
 use super::{OutcomeKind, Record, Spec, Verdict};
-use crate::stats::Count;
+use crate::stats::{self, Count};
 
 mod names;
 mod run;
@@ -41,6 +41,8 @@ pub struct Source<'a> {
     pub tests: &'a TestRates,
     /// The categories in the order of the signatures.
     pub classes: &'a [Class],
+    /// Iterations that some process is running now.
+    pub running: u64,
     /// What of the sweep could not be read.
     pub problems: &'a [String],
     /// Confidence of the intervals.
@@ -118,20 +120,33 @@ pub struct Rate {
     pub high: f64,
     /// Its confidence.
     pub confidence: f64,
-    /// How it was made: `wilson`.
-    pub method: &'static str,
+    /// How it was made.
+    pub method: Method,
+}
+
+/// How an interval was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// For a number of iterations that was fixed beforehand.
+    Wilson,
+    /// For one that depends on what they showed, since a stop rule ended the sweep.
+    ConfidenceSequence,
 }
 
 impl Rate {
-    fn new(failed: u64, of: u64, confidence: f64) -> Rate {
+    fn new(failed: u64, of: u64, confidence: f64, method: Method) -> Rate {
         let count = Count::new(failed, of).unwrap_or_default();
-        let (low, high) = count.interval(confidence);
+        let (low, high) = match method {
+            Method::Wilson => count.interval(confidence),
+            Method::ConfidenceSequence => stats::confidence_sequence(count, 1.0 - confidence),
+        };
         Rate {
             count,
             low,
             high,
             confidence,
-            method: "wilson",
+            method,
         }
     }
 }
@@ -225,7 +240,7 @@ impl Summary {
                 errored: n_with(Verdict::Errored),
                 missing: missing.len() as u64,
             },
-            rate: Rate::new(failed, passed + failed, confidence),
+            rate: Rate::new(failed, passed + failed, confidence, method(spec)),
             outcomes: OutcomeKind::ALL
                 .into_iter()
                 .map(|kind| {
@@ -259,6 +274,14 @@ impl Summary {
     pub fn span(&self) -> Option<(u32, u32)> {
         let numbers = || self.not_passed.iter().chain(&self.passed).map(|run| run.iteration);
         Some((numbers().min()?, numbers().max()?))
+    }
+}
+
+/// The interval that the end of a sweep calls for.
+fn method(spec: Option<&Spec>) -> Method {
+    match spec.and_then(Spec::stop_rule) {
+        Some(_) => Method::ConfidenceSequence,
+        None => Method::Wilson,
     }
 }
 
@@ -310,7 +333,7 @@ fn categories(source: &Source<'_>, of: u64) -> Vec<Category> {
     let mut categories: Vec<Category> = found.into_values().collect();
     for category in &mut categories {
         let failed = n_failed[category.id.as_str()];
-        category.rate = (failed > 0).then(|| Rate::new(failed, of, source.confidence));
+        category.rate = (failed > 0).then(|| Rate::new(failed, of, source.confidence, method(source.spec)));
         if let Some(class) = source.classes.iter().find(|class| class.id == category.id) {
             category.title.clone_from(&class.title);
             category.advice.clone_from(&class.advice);
@@ -361,7 +384,9 @@ fn notes(source: &Source<'_>, missing: &[u32], drift: &Drift, durations: &Durati
             ));
         }
     };
-    listed(missing, "missing");
+    if source.running == 0 {
+        listed(missing, "missing");
+    }
     let errored = numbers(&|record| record.outcome.verdict == Verdict::Errored);
     listed(&errored, "errored, outside the rate");
     let code = |record: &Record| record.exit.as_ref().and_then(|exit| exit.code);
@@ -370,6 +395,17 @@ fn notes(source: &Source<'_>, missing: &[u32], drift: &Drift, durations: &Durati
     let excused =
         numbers(&|record| record.outcome.verdict == Verdict::Passed && code(record).is_some_and(|code| code != 0));
     listed(&excused, "passed although the exit code was not 0");
+    if source.running > 0 {
+        notes.push(format!(
+            "still running, {} in flight: figures of this moment",
+            iterations(source.running)
+        ));
+    }
+    if let Some(rule) = source.spec.and_then(Spec::stop_rule) {
+        notes.push(format!(
+            "ended by its stop rule `{rule}`: intervals are those that may be watched"
+        ));
+    }
     notes.extend(drift.sentences());
     notes.extend(durations.notes());
     notes.extend(source.problems.iter().cloned());
@@ -443,6 +479,7 @@ mod tests {
             records,
             tests: &tally.rates(0.95),
             classes: &[class("A2"), class("A1"), class("A5")],
+            running: 0,
             problems: &[],
             confidence: 0.95,
         })

@@ -19,6 +19,7 @@ use self::session::{
 };
 use self::stack::{Stack, StackKind};
 use super::lines::{Line, Lines};
+use super::nodeid;
 use super::row::{self, Banner, Status};
 
 /// Sessions kept of one log.
@@ -91,6 +92,8 @@ struct Reader {
     stack_misses: u8,
     /// Whether the summary's last line may go on on the next one.
     in_summary_entry: bool,
+    /// Whether pytest-sugar prints the progress.
+    is_sugar: bool,
     /// Whether an error before the session is being read.
     before_part: Part,
 }
@@ -135,6 +138,9 @@ impl Reader {
             self.close(row::closing(text).unwrap_or_default(), number, true);
             return true;
         }
+        if self.sugar(number, text) {
+            return true;
+        }
         match self.region() {
             Region::Before => self.before(number, text),
             Region::Progress | Region::Closed => self.progress(number, text),
@@ -151,6 +157,42 @@ impl Reader {
                 false
             }
         }
+    }
+
+    /// Takes the lines that pytest-sugar prints instead of pytest's header and closing line.
+    fn sugar(&mut self, number: u64, text: &str) -> bool {
+        if text.starts_with("Test session starts (platform: ") {
+            self.start(number, None);
+            self.is_sugar = true;
+            return true;
+        }
+        if !self.is_sugar {
+            return false;
+        }
+        if let Some(rest) = text.strip_prefix("Results (") {
+            let seconds = rest.split('s').next().and_then(|seconds| seconds.parse().ok());
+            let closing = row::Closing {
+                elapsed_s: seconds.unwrap_or_default(),
+                ..row::Closing::default()
+            };
+            self.close(closing, number, true);
+            return true;
+        }
+        if self.region() != Region::Closed || !text.starts_with("    ") {
+            return false;
+        }
+        let Some(found) = row::closing(&format!("{} in 0s", text.trim())) else {
+            return false;
+        };
+        if let Some((closing, _)) = self.open.last_mut().and_then(|session| session.closing.as_mut()) {
+            closing.counts.passed += found.counts.passed;
+            closing.counts.failed += found.counts.failed;
+            closing.counts.errors += found.counts.errors;
+            closing.counts.skipped += found.counts.skipped;
+            closing.counts.xfailed += found.counts.xfailed;
+            closing.counts.xpassed += found.counts.xpassed;
+        }
+        true
     }
 
     fn region(&self) -> Region {
@@ -194,7 +236,13 @@ impl Reader {
                 self.part = Part::Trace;
                 Some(true)
             }
-            '-' if report::is_captured(banner) && self.region() == Region::Report => {
+            '_' if self.region() == Region::Quiet => {
+                if self.open.last()?.fits(banner.width, banner.is_tight) {
+                    self.part = Part::Trace;
+                }
+                None
+            }
+            '-' if report::is_captured(banner) && matches!(self.region(), Region::Report | Region::Quiet) => {
                 self.part = Part::Captured;
                 Some(true)
             }
@@ -392,6 +440,11 @@ impl Reader {
 
     fn push_stack(&mut self, kind: StackKind, number: u64, text: &str) {
         let is_late = self.region() == Region::Closed;
+        let running = self
+            .open
+            .last()
+            .filter(|session| !session.is_xdist)
+            .and_then(|session| session.running.first().cloned());
         let stacks = match self.open.last_mut() {
             Some(session) => &mut session.stacks,
             None => &mut self.console.stacks_before,
@@ -399,7 +452,9 @@ impl Reader {
         if stacks.len() >= 128 {
             stacks.remove(64);
         }
-        stacks.push(Stack::new(kind, number, text, is_late));
+        let mut stack = Stack::new(kind, number, text, is_late);
+        stack.running = running;
+        stacks.push(stack);
         self.stack = true;
         self.stack_misses = 0;
     }
@@ -435,14 +490,54 @@ impl Reader {
         if self.in_stack(text) {
             return false;
         }
+        if header::is_workers(text) {
+            // A quiet session of workers begins without a header.
+            self.session(number).is_xdist = true;
+            return true;
+        }
         match marks::find(text) {
             Some(Found::Fatal) => self.push_stack(StackKind::Fatal, number, fatal_text(text)),
             Some(Found::Watchdog) => self.push_stack(StackKind::Watchdog, number, text),
+            // A log that lost its head.
+            Some(Found::Mark(MarkKind::WorkerLost | MarkKind::WorkersGivenUp)) => {
+                self.open.push(Session::new(number));
+                return self.progress(number, text);
+            }
             Some(Found::Mark(kind)) => push_mark(&mut self.console.before, kind, number, text),
             None => {}
         }
-        self.error_before(number, text);
+        if !self.headless(number, text) {
+            self.error_before(number, text);
+        }
         false
+    }
+
+    /// Takes a line of a report whose beginning is not in the log; false when it is none.
+    fn headless(&mut self, number: u64, text: &str) -> bool {
+        let is_summary = row::summary(text).is_some_and(|line| nodeid::starts(line.text));
+        if is_summary {
+            self.session(number).region = Region::Summary;
+            self.in_summary(number, text);
+            return true;
+        }
+        let title = row::banner(text)
+            .filter(|banner| banner.fill == '_' && banner.width >= 40)
+            .map(|banner| banner.title);
+        let is_e_line = text.starts_with("E   ") && self.console.error_before.is_none();
+        if title.is_none() && !is_e_line && report::worker_crash(text).is_none() {
+            return false;
+        }
+        self.report = Report::Failures;
+        self.part = Part::Trace;
+        let session = self.session(number);
+        session.region = Region::Report;
+        if let Some(title) = title {
+            report::open(session, Report::Failures, title, number);
+        } else {
+            session.sections.push(report::section(SectionKind::Call, "", number));
+            self.in_report(number, text);
+        }
+        true
     }
 
     /// Reads what keeps a session from starting: pytest's word about conftest.py, or the interpreter's traceback.
@@ -472,7 +567,7 @@ impl Reader {
             return false;
         }
         let is_closed = self.region() == Region::Closed;
-        match marks::find(text) {
+        match marks::find(foreign(text)) {
             Some(Found::Fatal) => self.push_stack(StackKind::Fatal, number, fatal_text(text)),
             Some(Found::Watchdog) => self.push_stack(StackKind::Watchdog, number, text),
             Some(Found::Mark(kind)) => {
@@ -480,7 +575,12 @@ impl Reader {
                 let is_workers = matches!(kind, MarkKind::WorkerLost | MarkKind::WorkersGivenUp);
                 // A test of a session without workers may print the words; a log that lost its head may have workers.
                 if !is_workers || session.is_xdist || !session.has_header {
-                    session.mark(kind, number, text);
+                    // Letters of progress may stand before it, and a replaced worker's state.
+                    let at = match kind {
+                        MarkKind::WorkerLost => text.find("node down").and_then(|at| text[..at].rfind("[gw")),
+                        _ => text.find("aximum crashed").map(|at| at.saturating_sub(1)),
+                    };
+                    session.mark(kind, number, text.get(at.unwrap_or(0)..).unwrap_or(text));
                 }
             }
             None => {}
@@ -647,6 +747,9 @@ impl Reader {
 
     /// Looks for the shell's and the interpreter's words where the session may have died while it reported.
     fn tail_mark(&mut self, number: u64, text: &str) {
+        if self.part == Part::Captured {
+            return;
+        }
         if text.starts_with("Fatal Python error: ") {
             self.push_stack(StackKind::Fatal, number, text);
             return;
@@ -706,12 +809,31 @@ impl Reader {
         let open = std::mem::take(&mut self.open);
         let mut inner = std::mem::take(&mut self.inner);
         let mut rest: Vec<Session> = open;
+        if rest.is_empty()
+            && self.console.sessions.is_empty()
+            && let Some((line, text)) = &self.console.last
+            && text.starts_with("====================")
+        {
+            // Cut inside its very first line.
+            rest.push(Session::new(*line));
+        }
         rest.append(&mut inner);
         rest.sort_by_key(|session| session.line);
         for session in rest {
             self.keep(session);
         }
         self.console
+    }
+}
+
+/// What stands on a line of progress behind pytest's own words: who ends a session writes where its cursor was.
+fn foreign(text: &str) -> &str {
+    if nodeid::starts(text) {
+        return text[nodeid::length(text)..].trim_start();
+    }
+    match row::dots(text) {
+        Some(dots) if dots.file.is_some() && !dots.rest.is_empty() => dots.rest,
+        Some(_) | None => text,
     }
 }
 

@@ -163,19 +163,47 @@ impl Prefix {
     /// Length of the prefix on this line; 0 where the line does not have it.
     #[must_use]
     pub fn length(&self, text: &str) -> usize {
-        let Some(rest) = text.strip_prefix(self.literal.as_str()) else {
+        let Some(rest) = strip(text, &self.literal) else {
             // Continuous integration trims trailing blanks, so an empty line may have lost the end of its prefix.
             let is_trimmed = self.stamp.is_none() && !text.is_empty() && text == self.literal.trim_end();
             return if is_trimmed { text.len() } else { 0 };
         };
         match self.stamp {
-            None => self.literal.len(),
+            None => text.len() - rest.len(),
             Some(kind) => match stamp(rest) {
-                Some((found, length)) if found == kind => self.literal.len() + length,
+                Some((found, length)) if found == kind => text.len() - rest.len() + length,
                 _ => 0,
             },
         }
     }
+}
+
+/// Strips a literal whose numbers may differ from line to line.
+fn strip<'a>(text: &'a str, literal: &str) -> Option<&'a str> {
+    if let Some(rest) = text.strip_prefix(literal) {
+        return Some(rest);
+    }
+    if !literal.bytes().any(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (mut text, mut literal) = (text, literal);
+    while !literal.is_empty() {
+        let digits = literal.bytes().take_while(u8::is_ascii_digit).count();
+        if digits > 0 {
+            let found = text.bytes().take_while(u8::is_ascii_digit).count();
+            if found == 0 {
+                return None;
+            }
+            (text, literal) = (&text[found..], &literal[digits..]);
+        } else {
+            let end = literal
+                .find(|char: char| char.is_ascii_digit())
+                .unwrap_or(literal.len());
+            text = text.strip_prefix(&literal[..end])?;
+            literal = &literal[end..];
+        }
+    }
+    Some(text)
 }
 
 #[cfg(test)]
@@ -221,5 +249,6 @@ mod tests {
         assert_eq!(prefix.length("no prefix"), 0);
         assert_eq!(Prefix::learn("web-1  | ").length("web-1  | x"), 9);
         assert_eq!(Prefix::learn("web-1  | ").length("web-1  |"), 8);
+        assert_eq!(Prefix::learn("\tLine 12: ").length("\tLine 4026: x"), 12);
     }
 }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::figures::{count, table};
+use super::figures::{self, count};
 use super::paint::Paint;
-use super::tables::{Listed, lines, short_line};
+use super::tables::{Cells, Listed, lines, short_line};
 use super::words::{self, TestNames, cut, wrap};
 use crate::model::Verdict;
 use crate::model::summary::{Category, Run, Summary};
@@ -44,6 +44,12 @@ pub fn report(summaries: &[Summary], listed: Listed, paint: Paint) -> String {
     text
 }
 
+/// One table, as wide as it is.
+#[must_use]
+pub fn table(cells: &Cells) -> String {
+    figures::table(&cells.header, &cells.rows, &cells.figures)
+}
+
 /// What one sees when a sweep ends: counts, rate, what failed, where to look, what to run next.
 #[must_use]
 pub fn screen(summary: &Summary, next: &[(String, String)], paint: Paint) -> String {
@@ -72,14 +78,24 @@ pub fn screen(summary: &Summary, next: &[(String, String)], paint: Paint) -> Str
     text
 }
 
-/// One row a sweep.
+/// One row a sweep, without the directory that they are all in.
 fn statistics(summaries: &[Summary]) -> String {
+    let parent = |summary: &Summary| {
+        summary
+            .sweep
+            .rfind('/')
+            .map_or("", |at| &summary.sweep[..=at])
+            .to_owned()
+    };
+    let shared = summaries.first().map(parent).unwrap_or_default();
+    let is_shared = summaries.iter().all(|summary| parent(summary) == shared);
+    let shared = if is_shared { shared } else { String::new() };
     let rows: Vec<Vec<String>> = summaries
         .iter()
         .map(|summary| {
             let n = &summary.iterations;
             vec![
-                summary.sweep.clone(),
+                summary.sweep[shared.len()..].to_owned(),
                 n.passed.to_string(),
                 summary.rate.count.to_string(),
                 n.errored.to_string(),
@@ -87,8 +103,13 @@ fn statistics(summaries: &[Summary]) -> String {
             ]
         })
         .collect();
-    table(
-        &["sweep", "passed", "failed", "errored", "failure rate"],
+    let first = if shared.is_empty() {
+        "sweep".to_owned()
+    } else {
+        format!("in {shared}")
+    };
+    figures::table(
+        &[&first, "passed", "failed", "errored", "failure rate"],
         &rows,
         &[1, 2, 3],
     )
@@ -229,7 +250,9 @@ fn iteration(run: &Run, names: &TestNames, paint: Paint) -> String {
             continue;
         }
         if !line.message.is_empty() {
-            let _ = writeln!(text, "{:10}{}", "", cut(&line.message, WIDTH - 10));
+            // Two lines tell most assertions to their end.
+            let message = wrap(&cut(&line.message, 2 * (WIDTH - 10) - 8), WIDTH - 10, 0).replace('\n', "\n          ");
+            let _ = writeln!(text, "{:10}{message}", "");
         }
         let worker = if line.worker.is_empty() {
             String::new()

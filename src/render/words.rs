@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::figures::{below, percent};
 use crate::model::Verdict;
-use crate::model::summary::{Rate, Run, Summary};
+use crate::model::summary::{Method, Rate, Run, Summary};
 
 /// How a sweep's rate is told: always with its count, and as a bound where nothing failed.
 #[must_use]
@@ -26,6 +26,14 @@ pub fn rate(rate: &Rate) -> String {
     }
 }
 
+/// What the rate is below where nothing failed; one-sided, unless the sweep was watched.
+fn bound(rate: &Rate) -> String {
+    match rate.method {
+        Method::Wilson => below(rate.count, rate.confidence),
+        Method::ConfidenceSequence => format!("below {}", percent(rate.high)),
+    }
+}
+
 /// The interval of a rate.
 #[must_use]
 pub fn interval(rate: &Rate) -> String {
@@ -37,7 +45,7 @@ pub fn interval(rate: &Rate) -> String {
 pub fn rate_cell(rate: &Rate) -> String {
     match rate.count.rate() {
         None => "unknown".to_owned(),
-        Some(_) if rate.count.failed() == 0 => below(rate.count, rate.confidence),
+        Some(_) if rate.count.failed() == 0 => bound(rate),
         Some(value) => format!("{} ({})", percent(value), interval(rate)),
     }
 }

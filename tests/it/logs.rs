@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use reproduce_flaky::commands::{classify, found};
-use reproduce_flaky::judge::SignatureSet;
-use reproduce_flaky::model::Outcome;
+use reproduce_flaky::commands::classify;
+use reproduce_flaky::judge::{self, RunFiles, SignatureSet};
+use reproduce_flaky::model::{Exit, Outcome};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -38,10 +39,8 @@ fn cases(file: &str) -> Vec<Case> {
     toml::from_str::<Expected>(&text).unwrap().case
 }
 
-fn judge(path: &str) -> Outcome {
-    let runs = found::find(&fixtures().join(path)).unwrap();
-    assert_eq!(runs.len(), 1, "{path}");
-    classify::judge_found(&runs[0], &SIGNATURES).unwrap()
+fn judge_fixture(path: &str) -> Outcome {
+    classify::judge_path(&fixtures().join(path), &SIGNATURES).unwrap()
 }
 
 fn names_the_tests(wanted: &[String], outcome: &Outcome) -> bool {
@@ -57,7 +56,7 @@ fn names_the_tests(wanted: &[String], outcome: &Outcome) -> bool {
 }
 
 fn wrong(case: &Case) -> Option<String> {
-    let outcome = judge(&case.path);
+    let outcome = judge_fixture(&case.path);
     let categories: BTreeSet<String> = outcome.categories.iter().cloned().collect();
     let is_right = outcome.outcome.as_str() == case.outcome
         && categories == case.categories
@@ -104,8 +103,65 @@ fn no_trap_catches_the_judge() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A log held in memory.
+struct Written<'a>(&'a str);
+
+impl RunFiles for Written<'_> {
+    fn console(&self) -> io::Result<Option<(String, Box<dyn BufRead + '_>)>> {
+        Ok(Some(("run.log".to_owned(), Box::new(self.0.as_bytes()))))
+    }
+
+    fn trail(&self) -> io::Result<Option<Box<dyn BufRead + '_>>> {
+        Ok(None)
+    }
+
+    fn test_logs(&self) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn open(&self, _: &str) -> io::Result<Box<dyn BufRead + '_>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+#[derive(Deserialize)]
+struct WrittenCases {
+    case: Vec<WrittenCase>,
+}
+
+#[derive(Deserialize)]
+struct WrittenCase {
+    name: String,
+    log: String,
+    exit: Option<Exit>,
+    outcome: String,
+    categories: BTreeSet<String>,
+    failing_tests: Vec<String>,
+}
+
 #[test]
 fn logs_written_by_hand_are_judged_right() {
-    let wrong: Vec<String> = cases("written.toml").iter().filter_map(wrong).collect();
+    let text = fs::read_to_string(fixtures().join("written.toml")).unwrap();
+    let mut wrong = Vec::new();
+    for case in toml::from_str::<WrittenCases>(&text).unwrap().case {
+        for log in [case.log.clone(), case.log.replace('\n', "\r\n")] {
+            let outcome = judge::judge(&Written(&log), case.exit.as_ref(), &SIGNATURES).unwrap();
+            let categories: BTreeSet<String> = outcome.categories.iter().cloned().collect();
+            if outcome.outcome.as_str() != case.outcome
+                || categories != case.categories
+                || !names_the_tests(&case.failing_tests, &outcome)
+            {
+                wrong.push(format!(
+                    "{}: {} {:?} {:?} {:?}",
+                    case.name,
+                    outcome.outcome.as_str(),
+                    outcome.categories,
+                    outcome.failing_tests,
+                    outcome.notes
+                ));
+                break;
+            }
+        }
+    }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

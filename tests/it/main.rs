@@ -1,6 +1,7 @@
 //! One test binary: each module tests one part of the tool from outside.
 
 mod cli;
+mod compare;
 mod console_fuzz;
 mod docker;
 mod engine;

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a fixture that cannot be written fails the test")]
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -56,8 +57,8 @@ fn console(failures: &[Failure]) -> String {
     text += "                                                                [100%]\n";
     if !failed.is_empty() {
         text += "\n=================================== FAILURES ===================================\n";
-        for (test, reason) in failures {
-            let test = test.unwrap();
+        for (name, reason) in failures {
+            let test = name.unwrap();
             let rule = "_".repeat((78 - test.len()) / 2);
             text += &format!(
                 "{rule} {test} {rule}\n\n    def test():\n>       assert run()\nE   {reason}\n\n{FILE}:20: Error\n"
@@ -65,7 +66,7 @@ fn console(failures: &[Failure]) -> String {
         }
         text += "=========================== short test summary info ============================\n";
         for (test, reason) in failures {
-            text += &format!("FAILED {FILE}::{} - {reason}\n", test.unwrap());
+            let _ = writeln!(text, "FAILED {FILE}::{} - {reason}", test.unwrap());
         }
     }
     let (n_failed, n_passed) = (failed.len(), TESTS.len() - failed.len());

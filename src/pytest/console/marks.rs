@@ -30,7 +30,7 @@ const CLUES: &[(&str, Clue)] = &[
     ("Timeout (", Clue::Watchdog),
     ("node down: ", Clue::Worker),
     ("eplacing crashed worker", Clue::Worker),
-    ("crashed worker", Clue::Worker),
+    ("crashed workers reached", Clue::Worker),
     ("worker restarting disabled", Clue::Worker),
     ("Aborted", Clue::Shell),
     ("Segmentation fault", Clue::Shell),
@@ -64,10 +64,11 @@ const CLUES: &[(&str, Clue)] = &[
     ("panic in a destructor during cleanup", Clue::Native),
     ("memory allocation of ", Clue::Native),
     ("AddressSanitizer:", Clue::Native),
+    ("FATAL: exception not rethrown", Clue::Native),
     ("oom_kill event", Clue::Native),
-    ("oom-kill", Clue::Native),
+    ("oom-kill:", Clue::Native),
     ("OOMKilled", Clue::Native),
-    ("Out of memory", Clue::Native),
+    ("Out of memory: Kill", Clue::Native),
     ("Out Of Memory", Clue::Native),
     ("uncaught target signal", Clue::Native),
     ("sending signal ", Clue::Outside),
@@ -92,9 +93,12 @@ const CLUES: &[(&str, Clue)] = &[
     ("EXIT CODE", Clue::Code),
     ("exit_code", Clue::Code),
     ("exit status", Clue::Code),
+    ("exit value", Clue::Code),
     ("exited with", Clue::Code),
+    ("non-zero status", Clue::Code),
     ("] Error ", Clue::Code),
     ("(exit ", Clue::Code),
+    ("[exit ", Clue::Code),
     ("exit=", Clue::Code),
     ("rc=", Clue::Code),
     ("docker: ", Clue::Engine),
@@ -170,11 +174,17 @@ static OTHER_SHELLS: LazyLock<Regex> = LazyLock::new(|| {
     .expect("the pattern is valid")
 });
 
+/// Exit codes in the words of those who run sessions. Services that tests started end with codes of their own.
 static CODE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
-        r"(?ix)
-        (?: exit(?:ed)? (?:[\x20_]with)? (?:[\x20_](?:exit[\x20_])?(?:code|status))? (?:[\x20_](?:was|is))? [\x20:=]+ | \]\ Error\ | \brc= | returned\ (?:non-zero\ )?exit\ (?:code|status)\ )
-        (?:code\ |status\ )? (\d{1,3}) \b",
+        r#"(?ix)
+        ^\W* (?: \#\#\[error\] | error:\s | \[\w+\]\s )? \W*
+        (?: process\ completed\ with | job\ failed: | script\ returned | (?:the\ )?command\ (?:".*"\ )?(?:(?:exited|terminated|failed)\ with)? | process\ '.*'\ finished\ with
+          | exited\ with\ code | docker(?:\ run)?:?\ (?:exited\ with)? | (?:py)?tests?:?(?:\ (?:run|session|command))?(?:\ (?:exited|finished|failed|ended)(?:\ with)?)? | run\d+:\ \w+ | (?:final|test|pytest)
+        )? [\ :(\[]*
+        (?: (?:non-zero\ )?exit(?:ed)?[\ _]?(?:code|status|value)? (?:\ with(?:\ code|\ status)?)? | non-zero\ status | status | code | rc | with )
+        (?:\ (?:was|is))? [\ :=]+ (?:exit\ status\ )? (\d{1,3}) \b
+        | ^make(?:\[\d+\])?:\ \*\*\*\ .*\]\ Error\ (\d{1,3})\b"#,
     )
     .expect("the pattern is valid")
 });
@@ -248,12 +258,39 @@ fn worker(text: &str) -> Option<MarkKind> {
     if text.contains("node down: Not properly terminated") {
         return Some(MarkKind::WorkerLost);
     }
-    (text.contains("maximum crashed workers reached") || text.contains("worker restarting disabled"))
+    (text.contains("aximum crashed workers reached") || text.contains("worker restarting disabled"))
         .then_some(MarkKind::WorkersGivenUp)
+}
+
+/// Whether a job that the shell reports on is the session, and not a service that a script ended after it.
+fn is_session(command: &str) -> bool {
+    const SESSIONS: [&str; 14] = [
+        "pytest",
+        "py.test",
+        "unittest",
+        "tox",
+        "nox",
+        "make",
+        "coverage",
+        "xvfb-run",
+        "docker run",
+        "podman run",
+        "timeout ",
+        "$",
+        "test",
+        "run.sh",
+    ];
+    let command = command.trim();
+    command.is_empty() || SESSIONS.iter().any(|word| command.contains(word))
 }
 
 fn shell(text: &str) -> Option<MarkKind> {
     if let Some(found) = SHELL.captures(text) {
+        let end = found.get(1).map_or(text.len(), |word| word.end());
+        let command = text[end..].trim_start().trim_start_matches("(core dumped)");
+        if !is_session(command) {
+            return None;
+        }
         return Some(if &found[1] == "Terminated" {
             MarkKind::EndedOutside
         } else {
@@ -285,7 +322,9 @@ fn is_outside(text: &str) -> bool {
 }
 
 fn code(text: &str) -> Option<MarkKind> {
-    CODE.captures(text)?[1].parse().ok().map(MarkKind::Code)
+    let found = CODE.captures(text)?;
+    let code = found.iter().skip(1).flatten().next()?;
+    code.as_str().parse().ok().map(MarkKind::Code)
 }
 
 #[cfg(test)]
@@ -313,6 +352,7 @@ mod tests {
             "make: *** [Makefile:3: test] Segmentation fault (core dumped)",
             "timeout: the monitored command dumped core",
             "free(): invalid pointer",
+            "FATAL: exception not rethrown",
         ] {
             assert_eq!(kind(text), Some(MarkKind::Died), "{text}");
         }
@@ -336,8 +376,24 @@ mod tests {
             ("exit status 2", 2),
             ("EXIT CODE: 0", 0),
             ("run024: FAILED (exit 1)", 1),
+            ("exit code: 0", 0),
+            ("pytest exited with code 139", 139),
+            ("The command \"pytest\" exited with 139.", 139),
+            ("> Process 'command 'bash'' finished with non-zero exit value 139", 139),
+            ("Exited with code exit status 134", 134),
+            ("command terminated with exit code 137", 137),
+            ("Command exited with non-zero status 1", 1),
+            ("[exit 134]", 134),
+            ("rc=2", 2),
         ] {
             assert_eq!(kind(text), Some(MarkKind::Code(code)), "{text}");
+        }
+        for text in [
+            "nats-1 exited with code 137",
+            "mocker worker exited with code 1",
+            "child: exit code 3 expected",
+        ] {
+            assert_eq!(kind(text), None, "{text}");
         }
         for text in [
             "timeout: sending signal TERM to command 'docker'",

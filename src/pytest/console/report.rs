@@ -206,8 +206,8 @@ pub(super) fn location(text: &str) -> Option<(&str, u64, &str)> {
 
 /// Reads `worker 'gw6' crashed while running 'tests/a.py::test_x'`.
 pub(super) fn worker_crash(text: &str) -> Option<(&str, &str)> {
-    let at = text.find("worker 'gw")?;
-    let (worker, rest) = text[at + 8..].split_once('\'')?;
+    let at = text.find("orker 'gw")?.checked_sub(1)?;
+    let (worker, rest) = text.get(at + 8..)?.split_once('\'')?;
     let rest = rest.strip_prefix(" crashed while running ")?;
     let quote = rest.chars().next().filter(|char| matches!(char, '\'' | '"'))?;
     let id = &rest[1..];

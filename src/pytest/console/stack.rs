@@ -24,8 +24,12 @@ pub struct Stack {
     pub text: String,
     /// Whether it is a pytest process's own: a frame of pytest's is in it.
     pub is_pytest: bool,
+    /// Whether the dying thread is that of a process which a test started.
+    pub is_child: bool,
     /// Whether any frame was there.
     pub has_frames: bool,
+    /// The test that the progress showed running; `None` under xdist and without ids.
+    pub running: Option<String>,
     /// The test it passes through: file and function.
     pub test: Option<(String, String)>,
     /// The innermost frame of the thread that died.
@@ -49,7 +53,9 @@ impl Stack {
             line,
             text: text.trim().chars().take(400).collect(),
             is_pytest: false,
+            is_child: false,
             has_frames: false,
+            running: None,
             test: None,
             top: None,
             is_followed: false,
@@ -104,7 +110,12 @@ impl Stack {
         .any(|part| file.contains(part))
             || file.ends_with("pytest_timeout.py");
         let is_test = function.starts_with("test") && nodeid::is_file(file) && !is_runner;
-        self.is_pytest |= is_runner;
+        // A child of multiprocessing inherits the test's frames; it is the child that died.
+        self.is_child |= !self.is_pytest
+            && ["/multiprocessing/", "/concurrent/futures/process.py"]
+                .iter()
+                .any(|part| file.contains(part));
+        self.is_pytest |= is_runner && !self.is_child;
         if self.kind == StackKind::Timeout {
             // Oldest first: the test is the first one after pytest's own frames.
             if is_runner {
