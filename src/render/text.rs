@@ -59,7 +59,7 @@ pub fn screen(summary: &Summary, next: &[(String, String)], paint: Paint) -> Str
     text += &tests(summary, paint);
     text += &evidence(summary, paint);
     if !next.is_empty() {
-        text += &format!("\n{}\n", paint.bold("next"));
+        let _ = writeln!(text, "\n{}", paint.bold("next"));
         let width = next
             .iter()
             .map(|(command, _)| command.chars().count())

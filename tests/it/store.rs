@@ -1,6 +1,8 @@
 //! The store under the conditions it is made for: several processes, kills at any moment, full and read-only disks,
 //! and directories in which tests have left what they liked.
 
+#![expect(clippy::unwrap_used, reason = "what a test cannot set up or find fails it")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
