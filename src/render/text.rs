@@ -14,6 +14,9 @@ const WIDTH: usize = 80;
 /// Most iterations whose signs are shown; of a longer sweep they would be a page.
 const MOST_SIGNS: usize = 1_000;
 
+/// Most numbers of iterations behind a category; JSON and the other forms have all.
+const MOST_RUNS: usize = 60;
+
 /// Most iterations that are told one by one on a screen.
 const MOST_ON_SCREEN: usize = 5;
 
@@ -199,7 +202,10 @@ fn failure(category: &Category, id_width: usize, names: &TestNames, paint: Paint
     };
     let indent = id_width + 4;
     let mut text = format!("  {id}  {}: {how_often}\n", category.title);
-    let runs: Vec<String> = category.runs.iter().map(u32::to_string).collect();
+    let mut runs: Vec<String> = category.runs.iter().take(MOST_RUNS).map(u32::to_string).collect();
+    if category.runs.len() > MOST_RUNS {
+        runs.push(format!("… and {} more", category.runs.len() - MOST_RUNS));
+    }
     let runs = format!("in {}", runs.join(" "));
     let _ = writeln!(
         text,
