@@ -74,6 +74,8 @@ pub struct Summary {
     pub categories: Vec<Category>,
     /// Tests that failed, the most frequent first.
     pub tests: Vec<Test>,
+    /// Failing tests with parameters, all variants of one taken together: `test_indexers_sync[*]`.
+    pub test_groups: Vec<Test>,
     /// Stretches with one rate; one where nothing changed.
     pub regimes: Vec<Row>,
     /// Chance that one constant rate splits as well as the first split; `None` without results.
@@ -179,7 +181,8 @@ impl Summary {
                 .filter(|(_, n)| *n > 0)
                 .collect(),
             categories: causes::categories(source, passed + failed),
-            tests: causes::tests(source.tests, source.classes),
+            tests: causes::tests(&source.tests.failing, source.classes),
+            test_groups: causes::tests(&source.tests.groups, source.classes),
             notes: notes::notes(source, &missing, &drift, &durations),
             regimes: drift.regimes,
             regime_p: drift.regime_p,

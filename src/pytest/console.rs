@@ -490,6 +490,11 @@ impl Reader {
         if self.in_stack(text) {
             return false;
         }
+        if header::is_workers(text) {
+            // A quiet session of workers begins without a header.
+            self.session(number).is_xdist = true;
+            return true;
+        }
         match marks::find(text) {
             Some(Found::Fatal) => self.push_stack(StackKind::Fatal, number, fatal_text(text)),
             Some(Found::Watchdog) => self.push_stack(StackKind::Watchdog, number, text),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::super::Verdict;
-use super::super::test_rate::TestRates;
+use super::super::test_rate::TestRate;
 use super::{Class, Method, Rate, Source, blame};
 
 /// One category over a sweep.
@@ -37,8 +37,15 @@ pub struct Test {
     pub failed: u64,
     /// Iterations in which it was reached, where they say so; else those that passed or failed.
     pub of: u64,
+    /// Lower end of Wilson's interval of its rate.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
     /// Categories of its failures.
     pub categories: Vec<String>,
+    /// Variants that are taken together, 1 for a test of its own.
+    #[serde(skip)]
+    pub variants: usize,
 }
 
 /// The categories of a sweep, in the order of the signatures. `of` is the number of iterations that passed or failed.
@@ -87,15 +94,18 @@ fn place(classes: &[Class], id: &str) -> usize {
 }
 
 /// The failing tests, the most frequent first.
-pub(super) fn tests(rates: &TestRates, classes: &[Class]) -> Vec<Test> {
-    let tests = rates.failing.iter().map(|test| {
+pub(super) fn tests(rates: &[TestRate], classes: &[Class]) -> Vec<Test> {
+    let tests = rates.iter().map(|test| {
         let mut categories: Vec<String> = test.categories.keys().cloned().collect();
         categories.sort_by_key(|id| place(classes, id));
         Test {
             nodeid: test.nodeid.clone(),
             failed: test.rate.count.failed(),
             of: test.rate.count.of(),
+            low: test.rate.low,
+            high: test.rate.high,
             categories,
+            variants: test.variants,
         }
     });
     tests.collect()
