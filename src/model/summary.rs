@@ -15,7 +15,7 @@ mod notes;
 mod rate;
 mod run;
 
-pub use causes::{Category, Test};
+pub use causes::{Category, Test, Unknown};
 pub use names::{ranges, split_name};
 pub use rate::{Method, Rate};
 pub use run::{Run, blame, blame_of};
@@ -44,6 +44,8 @@ pub struct Source<'a> {
     pub tests: &'a TestRates,
     /// The categories in the order of the signatures.
     pub classes: &'a [Class],
+    /// Failures that no signature covers, grouped.
+    pub unknown: &'a [Unknown],
     /// Iterations that some process is running now.
     pub running: u64,
     /// What of the sweep could not be read.
@@ -76,6 +78,8 @@ pub struct Summary {
     pub tests: Vec<Test>,
     /// Failing tests with parameters, all variants of one taken together: `test_indexers_sync[*]`.
     pub test_groups: Vec<Test>,
+    /// Failures that no signature covers, those that look like one bug together; the most frequent first.
+    pub unknown: Vec<Unknown>,
     /// Stretches with one rate; one where nothing changed.
     pub regimes: Vec<Row>,
     /// Chance that one constant rate splits as well as the first split; `None` without results.
@@ -184,6 +188,7 @@ impl Summary {
             tests: causes::tests(&source.tests.failing, source.classes),
             test_groups: causes::tests(&source.tests.groups, source.classes),
             notes: notes::notes(source, &missing, &drift, &durations),
+            unknown: source.unknown.to_vec(),
             regimes: drift.regimes,
             regime_p: drift.regime_p,
             durations_s: durations,

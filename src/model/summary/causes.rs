@@ -48,6 +48,21 @@ pub struct Test {
     pub variants: usize,
 }
 
+/// Failures that no signature covers and that look like one bug.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unknown {
+    /// The same in every sweep: made from the error and its place.
+    pub id: String,
+    /// The error with its values replaced.
+    pub pattern: String,
+    /// The first one as it was printed.
+    pub example: String,
+    /// The test function it happens in; empty where no test is named.
+    pub place: String,
+    /// Numbers of the iterations.
+    pub runs: Vec<u32>,
+}
+
 /// The categories of a sweep, in the order of the signatures. `of` is the number of iterations that passed or failed.
 pub(super) fn categories(source: &Source<'_>, of: u64) -> Vec<Category> {
     let mut found: BTreeMap<&str, Category> = BTreeMap::new();
