@@ -65,14 +65,12 @@ impl<R: BufRead> Lines<R> {
     /// # Errors
     /// Only the reader's own.
     pub fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
-        let start = match self.next_part.take() {
-            Some(start) => start,
-            None => {
-                if !self.fill()? {
-                    return Ok(None);
-                }
-                0
-            }
+        let start = if let Some(start) = self.next_part.take() {
+            start
+        } else if self.fill()? {
+            0
+        } else {
+            return Ok(None);
         };
         let end = match memchr::memchr(b'\r', &self.raw[start..]) {
             Some(at) => {

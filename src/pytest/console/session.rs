@@ -182,6 +182,10 @@ pub enum Region {
 
 /// One pytest session.
 #[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own; any of them may hold together"
+)]
 pub struct Session {
     /// Line it begins on.
     pub line: u64,
