@@ -63,7 +63,8 @@ fn console(failures: &[Failure]) -> String {
             let left = "_".repeat((78 - test.len()) / 2);
             let right = "_".repeat(78 - test.len() - left.len());
             text += &format!(
-                "{left} {test} {right}\n\n    def test():\n>       assert run()\nE   {reason}\n\n{FILE}:20: Error\n"
+                "{left} {test} {right}\n\n    def test():\n>       assert run()\nE   {reason}\n\n{FILE}:20: {}\n",
+                reason.split(':').next().unwrap()
             );
         }
         text += "=========================== short test summary info ============================\n";
