@@ -266,7 +266,11 @@ impl Ruling {
 
 /// Takes in what a session says of itself: failures, deaths, timeouts, interrupts.
 fn rule_session(facts: &Facts<'_>, session: &Session, is_last: bool, ruling: &mut Ruling) -> io::Result<()> {
-    let mut cases = case::cases(session);
+    let is_green = session
+        .closing
+        .is_some_and(|(closing, _)| closing.counts.failed + closing.counts.errors == 0);
+    // pytest counts whatever it reports: what a green session seems to have reported, a test printed.
+    let mut cases = if is_green { Vec::new() } else { case::cases(session) };
     if is_last && let Some(trail) = &facts.trail {
         case::add_trail(&mut cases, trail);
     }
@@ -296,8 +300,15 @@ fn rule_session(facts: &Facts<'_>, session: &Session, is_last: bool, ruling: &mu
     let counted = session
         .closing
         .map_or(0, |(closing, _)| closing.counts.failed + closing.counts.errors);
-    let is_nameless = cases.is_empty() && (counted > 0 || session.failed_letters > 0) && !ruling.is_explained();
-    let is_partly_nameless = session.sections.is_empty()
+    // Letters count where nothing better does: a test may print them, the closing line knows.
+    let letters = if session.closing.is_some() {
+        0
+    } else {
+        session.failed_letters
+    };
+    let is_nameless = cases.is_empty() && (counted > 0 || letters > 0) && !ruling.is_explained();
+    let is_partly_nameless = session.closing.is_none()
+        && session.sections.is_empty()
         && session.summary.is_empty()
         && session.failed_letters > cases.iter().filter(|case| !case.is_crashed).count() as u64
         && !ruling.is_crashed;
@@ -710,6 +721,16 @@ fn rule_end(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io::Re
         }
         return Ok(OutcomeKind::Crashed);
     }
+    // Somebody's kill looks like the memory limit's; the test's own log may say where it hung.
+    let is_killed_hang = end.signal == Some(9)
+        && !is_finished
+        && !facts.exit.is_some_and(|exit| exit.oom_killed)
+        && testlog::is_at_hang(facts)?;
+    if is_killed_hang && !ruling.is_crashed {
+        ruling.hang(facts, session.is_xdist, None, "killed where a test's log stands still");
+        rule_running(facts, session, ruling)?;
+        return Ok(OutcomeKind::Hung);
+    }
     if end.is_death() && !ruling.is_crashed {
         let signal = end.signal.unwrap_or_default();
         ruling.crash(
@@ -801,12 +822,16 @@ fn rule_cut(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io::Re
     if ruling.has_failed && matches!(session.region, Region::Report | Region::Summary) {
         return Ok(OutcomeKind::Failed);
     }
+    // Tests failed, pytest said so, and only the log is incomplete.
+    if ruling.has_failed && end.code == Some(1) && session.running.is_empty() {
+        return Ok(OutcomeKind::Failed);
+    }
     match end.code {
-        Some(code) => {
+        Some(code) if !testlog::is_at_hang(facts)? => {
             let words = format!("died: exit code {code} before the session's end");
             ruling.crash(facts, session, CrashKind::Session, None, &words);
         }
-        None => {
+        Some(_) | None => {
             let line = facts.console.last.as_ref().map(|(line, _)| *line);
             ruling.hang(facts, session.is_xdist, line, "the log stops before the session's end");
         }

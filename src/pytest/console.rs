@@ -114,7 +114,8 @@ impl Reader {
             let (last, kept) = kept.get_or_insert_with(Default::default);
             *last = number;
             kept.clear();
-            kept.extend(text.trim().chars().take(200));
+            let end = text.len().min(400);
+            kept.push_str(text.get(..end).unwrap_or(text));
         }
         if text.starts_with(MARKER_PREFIX) && self.part != Part::Captured && self.region() != Region::Quiet {
             self.console.marker = Some((number, text.trim().to_owned()));
@@ -266,7 +267,11 @@ impl Reader {
                 Some(session) => session.fits(banner.width, banner.is_tight),
                 None => true,
             };
-            if !fits && self.part == Part::Captured {
+            let may_fit = self
+                .open
+                .last()
+                .is_none_or(|session| session.may_fit(banner.width, banner.is_tight));
+            if !may_fit || (!fits && self.part == Part::Captured) {
                 return None;
             }
             if !fits && self.open.last().is_some_and(|session| session.closing.is_some()) {
@@ -299,10 +304,12 @@ impl Reader {
             }
             _ => return None,
         };
-        if self.open.last().is_some_and(|session| {
-            !session.fits(banner.width, banner.is_tight)
-                && (self.part == Part::Captured || session.region == Region::Quiet)
-        }) {
+        let is_foreign = self.open.last().is_some_and(|session| {
+            !session.may_fit(banner.width, banner.is_tight)
+                || (!session.fits(banner.width, banner.is_tight)
+                    && (self.part == Part::Captured || session.region == Region::Quiet))
+        });
+        if is_foreign {
             return None;
         }
         self.own_line(number);
@@ -315,6 +322,7 @@ impl Reader {
         self.stack = false;
         self.in_summary_entry = false;
         let session = self.session(number);
+        settle_late(session);
         session.region = region;
         Some(true)
     }
@@ -334,6 +342,7 @@ impl Reader {
         if !is_known {
             return None;
         }
+        settle_late(session);
         session.go_on(number);
         session.mark(MarkKind::Stopped, number, banner.title);
         session.region = Region::Summary;
@@ -379,12 +388,17 @@ impl Reader {
                 // The session around it goes on, so what closed before was a test's output.
                 self.open.pop();
                 self.inner.clear();
-            } else if self.open.last().is_some_and(|session| !session.has_header) {
+            } else if self
+                .open
+                .last()
+                .is_some_and(|session| !session.has_header && session.accounts_for_closing())
+            {
                 let closed = self.open.pop().unwrap_or_default();
                 self.keep(closed);
             }
         }
         let session = self.session(number);
+        settle_late(session);
         session.go_on(number);
         session.closing = Some((closing, number));
         session.region = Region::Closed;
@@ -587,7 +601,7 @@ impl Reader {
         }
         if !is_closed && !is_own {
             let session = self.session(number);
-            if session.finished == 0 && header::take(session, text) {
+            if !session.is_header_over && header::take(session, text) {
                 return true;
             }
             if let Some((file, _, rest)) = report::location(text)
@@ -649,8 +663,7 @@ impl Reader {
         };
         if let Some(status) = row::late_status(text) {
             session.go_on(number);
-            let id = session.running[0].clone();
-            end(session, &id, status, None, number);
+            session.late = Some((session.running[0].clone(), status, number));
             return true;
         }
         false
@@ -666,6 +679,8 @@ impl Reader {
 
     fn result(&mut self, progress: &row::Progress<'_>, number: u64) {
         let session = self.session(number);
+        session.is_header_over = true;
+        settle_late(session);
         session.is_verbose = true;
         session.is_xdist |= progress.worker.is_some();
         let id = progress.id;
@@ -681,12 +696,23 @@ impl Reader {
                     session.running.push(id.to_owned());
                 }
             }
+            // Without capture no percentage follows a result, and the word may be the test's own.
+            Some(status) if progress.worker.is_none() && !progress.rest.contains('%') => {
+                if !session.is_xdist {
+                    session.running.clear();
+                }
+                if !session.running.iter().any(|running| running == id) {
+                    session.running.push(id.to_owned());
+                }
+                session.late = Some((id.to_owned(), status, number));
+            }
             Some(status) => end(session, id, status, progress.worker, number),
         }
     }
 
     fn letters(&mut self, dots: &row::Dots<'_>, number: u64) {
         let session = self.session(number);
+        session.is_header_over = true;
         if let Some(file) = dots.file {
             if session.last_file.as_deref() != Some(file) {
                 session.n_files += 1;
@@ -819,7 +845,8 @@ impl Reader {
         }
         rest.append(&mut inner);
         rest.sort_by_key(|session| session.line);
-        for session in rest {
+        for mut session in rest {
+            settle_late(&mut session);
             self.keep(session);
         }
         self.console
@@ -859,6 +886,13 @@ fn fatal_text(text: &str) -> &str {
         .or_else(|| text.find("Windows fatal exception: "))
         .unwrap_or(0);
     &text[at..]
+}
+
+/// The result that stood alone is the test's own, now that another one begins or the session reports.
+fn settle_late(session: &mut Session) {
+    if let Some((id, status, line)) = session.late.take() {
+        end(session, &id, status, None, line);
+    }
 }
 
 /// Notes the end of a test, or of one phase of it.

@@ -7,7 +7,9 @@ use super::paint::Paint;
 use super::tables::{Cells, Listed, lines, short_line, test_rate};
 use super::words::{self, TestNames, cut, wrap};
 use crate::model::Verdict;
-use crate::model::summary::{Category, Run, Summary, Test};
+use crate::model::summary::{Run, Summary, Test};
+
+mod causes;
 
 const WIDTH: usize = 80;
 
@@ -37,7 +39,7 @@ pub fn report(summaries: &[Summary], listed: Listed, paint: Paint) -> String {
         if summaries.len() == 1 {
             text += &notes(summary, "", paint);
         }
-        text += &failures(summary, paint);
+        text += &causes::failures(summary, paint);
         text += &iterations(summary, listed, paint);
         text += &tests(summary, paint);
     }
@@ -55,11 +57,11 @@ pub fn table(cells: &Cells) -> String {
 pub fn screen(summary: &Summary, next: &[(String, String)], paint: Paint) -> String {
     let mut text = head(summary, paint);
     text += &notes(summary, "", paint);
-    text += &failures(summary, paint);
+    text += &causes::failures(summary, paint);
     text += &tests(summary, paint);
     text += &evidence(summary, paint);
     if !next.is_empty() {
-        text += &format!("\n{}\n", paint.bold("next"));
+        let _ = writeln!(text, "\n{}", paint.bold("next"));
         let width = next
             .iter()
             .map(|(command, _)| command.chars().count())
@@ -167,52 +169,6 @@ fn notes(summary: &Summary, prefix: &str, paint: Paint) -> String {
         format!("{}\n", wrapped.replacen("note:", &paint.yellow("note:"), 1))
     });
     lines.collect()
-}
-
-/// Categories with how often, in which iterations, by which tests.
-fn failures(summary: &Summary, paint: Paint) -> String {
-    if summary.categories.is_empty() {
-        return String::new();
-    }
-    let names = TestNames::of(summary);
-    let mut text = format!("\n{}\n", paint.bold("failure breakdown"));
-    let id_width = summary
-        .categories
-        .iter()
-        .map(|category| category.id.chars().count())
-        .max()
-        .unwrap_or(0);
-    for category in &summary.categories {
-        text += &failure(category, id_width, &names, paint);
-    }
-    text
-}
-
-fn failure(category: &Category, id_width: usize, names: &TestNames, paint: Paint) -> String {
-    let id = paint.red(&format!("{:id_width$}", category.id));
-    let how_often = match &category.rate {
-        Some(rate) => format!("{}, {}", rate.count, words::rate_cell(rate)),
-        None => format!(
-            "{}, errored: outside the rate",
-            count(category.iterations, "iteration", "iterations")
-        ),
-    };
-    let indent = id_width + 4;
-    let mut text = format!("  {id}  {}: {how_often}\n", category.title);
-    let runs: Vec<String> = category.runs.iter().map(u32::to_string).collect();
-    let runs = format!("in {}", runs.join(" "));
-    let _ = writeln!(
-        text,
-        "{:indent$}{}",
-        "",
-        wrap(&runs, WIDTH - indent, indent + 3).replace('\n', "\n   ")
-    );
-    let mut tests: Vec<(&String, &u64)> = category.tests.iter().collect();
-    tests.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
-    for (test, n) in tests {
-        let _ = writeln!(text, "{:indent$}{n:>4} x {}", "", names.short(test));
-    }
-    text
 }
 
 /// Iterations one by one, with the message of each failing test and where it stands.
@@ -355,4 +311,10 @@ fn evidence(summary: &Summary, paint: Paint) -> String {
         }
     }
     text
+}
+
+/// A text whose lines all begin at a column, within the width.
+fn hang(text: &str, column: usize) -> String {
+    let lines = wrap(text, WIDTH.saturating_sub(column), 0);
+    lines.replace('\n', &format!("\n{:column$}", ""))
 }

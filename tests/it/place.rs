@@ -1,5 +1,7 @@
 //! Places for tests that need more than a temporary directory: small and read-only disks.
 
+#![expect(clippy::unwrap_used, reason = "what a test cannot set up or find fails it")]
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};

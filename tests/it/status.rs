@@ -1,5 +1,7 @@
 //! `status` while sweeps run, and after their processes are gone.
 
+#![expect(clippy::unwrap_used, reason = "what a test cannot set up or find fails it")]
+
 use std::process::{Child, Stdio};
 
 use serde_json::Value;

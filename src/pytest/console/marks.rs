@@ -97,6 +97,7 @@ const CLUES: &[(&str, Clue)] = &[
     ("exited with", Clue::Code),
     ("non-zero status", Clue::Code),
     ("] Error ", Clue::Code),
+    (": exit ", Clue::Code),
     ("(exit ", Clue::Code),
     ("[exit ", Clue::Code),
     ("exit=", Clue::Code),
@@ -179,11 +180,12 @@ static CODE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r#"(?ix)
         ^\W* (?: \#\#\[error\] | error:\s | \[\w+\]\s )? \W*
-        (?: process\ completed\ with | job\ failed: | script\ returned | (?:the\ )?command\ (?:".*"\ )?(?:(?:exited|terminated|failed)\ with)? | process\ '.*'\ finished\ with
+        (?: process\ completed\ with | job\ failed: | script\ returned | (?:nox\ >\ )?(?:the\ )?command\ (?:".*"\ |\S+\ )?(?:(?:exited|terminated|failed)\ with)? | process\ '.*'\ finished\ with
           | exited\ with\ code | docker(?:\ run)?:?\ (?:exited\ with)? | (?:py)?tests?:?(?:\ (?:run|session|command))?(?:\ (?:exited|finished|failed|ended)(?:\ with)?)? | run\d+:\ \w+ | (?:final|test|pytest)
         )? [\ :(\[]*
         (?: (?:non-zero\ )?exit(?:ed)?[\ _]?(?:code|status|value)? (?:\ with(?:\ code|\ status)?)? | non-zero\ status | status | code | rc | with )
         (?:\ (?:was|is))? [\ :=]+ (?:exit\ status\ )? (\d{1,3}) \b
+        | ^\S+:\ exit\ (-?\d{1,3})\ \(\d | InvocationError\ for\ command\ .*\(exited\ with\ code\ (-?\d{1,3})\b
         | ^make(?:\[\d+\])?:\ \*\*\*\ .*\]\ Error\ (\d{1,3})\b"#,
     )
     .expect("the pattern is valid")
@@ -385,6 +387,12 @@ mod tests {
             ("Command exited with non-zero status 1", 1),
             ("[exit 134]", 134),
             ("rc=2", 2),
+            ("py311: exit -6 (0.42 seconds) /w> pytest pid=1234", -6),
+            (
+                "ERROR: InvocationError for command /w/.tox/py/bin/pytest (exited with code -11 (SIGSEGV))",
+                -11,
+            ),
+            ("nox > Command pytest failed with exit code 1", 1),
         ] {
             assert_eq!(kind(text), Some(MarkKind::Code(code)), "{text}");
         }
