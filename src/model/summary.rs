@@ -135,7 +135,9 @@ pub enum Method {
 }
 
 impl Rate {
-    fn new(failed: u64, of: u64, confidence: f64, method: Method) -> Rate {
+    /// The rate of a count.
+    #[must_use]
+    pub fn new(failed: u64, of: u64, confidence: f64, method: Method) -> Rate {
         let count = Count::new(failed, of).unwrap_or_default();
         let (low, high) = match method {
             Method::Wilson => count.interval(confidence),
