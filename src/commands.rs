@@ -17,6 +17,7 @@ pub mod judged;
 pub mod output;
 pub mod plan;
 pub mod reached;
+pub mod report;
 pub mod show;
 pub mod signatures;
 pub mod source;
