@@ -90,7 +90,13 @@ class System:
 
     def runtime(self):
         return DistributedRuntime(
-            self.namespace, self.scratch, self.broker, logger, VARIANT.scope, RENEW_EVERY_S
+            self.namespace,
+            self.scratch,
+            self.broker,
+            logger,
+            scope=VARIANT.scope,
+            publishes=self.event_plane == "jetstream",
+            renew_every_s=RENEW_EVERY_S,
         )
 
     def router(self, runtime):
