@@ -12,6 +12,7 @@ pub mod gc;
 pub mod history;
 pub mod plan;
 pub mod settings;
+pub mod show;
 pub mod signatures;
 pub mod status;
 pub mod summary;
@@ -60,6 +61,8 @@ pub enum Command {
     Gc(gc::Args),
     /// Judge logs: what happened, and which known cause it has, from the log's own evidence.
     Classify(classify::Args),
+    /// Show one run: what happened, the lines that say so, what ran before, how to repeat it.
+    Show(show::Args),
     /// Check, list or begin the rules that name causes.
     Signatures(signatures::Args),
     /// Print a completion script for a shell.

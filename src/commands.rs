@@ -17,6 +17,7 @@ pub mod judged;
 pub mod output;
 pub mod plan;
 pub mod reached;
+pub mod show;
 pub mod signatures;
 pub mod source;
 pub mod status;
@@ -44,6 +45,7 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Some(Command::History(args)) => history::run(&args),
         Some(Command::Plan(args)) => plan::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
+        Some(Command::Show(args)) => show::run(&args),
         Some(Command::Signatures(args)) => signatures::run(&args),
         Some(Command::Man) => words::man(),
     }

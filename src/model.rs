@@ -9,6 +9,7 @@ pub mod conditions;
 pub mod drift;
 pub mod durations;
 pub mod event;
+pub mod excerpt;
 pub mod exit;
 pub mod gate;
 pub mod history;

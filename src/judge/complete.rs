@@ -12,7 +12,10 @@ pub(super) fn ids(mut outcome: Outcome, trail: Option<&Trail>) -> io::Result<Out
     let Some(trail) = trail else { return Ok(outcome) };
     let own = outcome.failing_tests.iter_mut();
     let crashes = outcome.crashes.iter_mut().filter_map(|crash| crash.test.as_mut());
-    let evidence = outcome.evidence.iter_mut().filter_map(|evidence| evidence.test.as_mut());
+    let evidence = outcome
+        .evidence
+        .iter_mut()
+        .filter_map(|evidence| evidence.test.as_mut());
     for id in own.chain(crashes).chain(evidence) {
         if let Some(whole) = whole(id, trail) {
             *id = whole;
@@ -43,7 +46,10 @@ mod tests {
 
     fn completed(id: &str, trail_lines: &str) -> Vec<String> {
         let trail = trail::read(trail_lines.as_bytes()).unwrap();
-        let outcome = Outcome { failing_tests: vec![id.to_owned()], ..Outcome::new(OutcomeKind::Crashed) };
+        let outcome = Outcome {
+            failing_tests: vec![id.to_owned()],
+            ..Outcome::new(OutcomeKind::Crashed)
+        };
         ids(outcome, Some(&trail)).unwrap().failing_tests
     }
 

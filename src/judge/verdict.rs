@@ -593,13 +593,36 @@ fn rule_case(
     let place = case
         .texts
         .first()
-        .and_then(|text| {
-            let head = text.body.lines().find(|line| !line.trim().is_empty())?;
-            Some((text.first(), head.to_owned()))
-        })
+        .and_then(headline)
         .unwrap_or_else(|| (case.line, "failed without a reason on the console".to_owned()));
     ruling.unknown(facts, (place.0, &place.1), Some(case));
     Ok(())
+}
+
+/// The line of a failure's text that says most: its exception, not what pytest or a plugin says about it.
+fn headline(text: &Text) -> Option<(Option<u64>, String)> {
+    let mut offset = 0;
+    let mut first = None;
+    for line in text.body.lines() {
+        let place = || (text.line_at(offset).map(|(number, _)| number), line.to_owned());
+        let head = line.split(": ").next().unwrap_or("");
+        let is_exception = head.len() < line.len()
+            && head
+                .rsplit('.')
+                .next()
+                .is_some_and(|name| name.starts_with(char::is_uppercase))
+            && head
+                .chars()
+                .all(|char| char.is_alphanumeric() || matches!(char, '.' | '_'));
+        if is_exception {
+            return Some(place());
+        }
+        if first.is_none() && !line.trim().is_empty() {
+            first = Some(place());
+        }
+        offset += line.len() + 1;
+    }
+    first
 }
 
 /// A rule of `!`: why the session stopped early.

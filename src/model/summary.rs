@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use super::drift::{Drift, Point, Row};
 use super::durations::Durations;
 use super::side::iterations;
-use super::test_rate::TestRates;
+use super::test_rate::{TestRate, TestRates};
 use super::{OutcomeKind, Record, Spec, Verdict};
 use crate::stats::{self, Count};
 
@@ -71,6 +71,8 @@ pub struct Summary {
     pub categories: Vec<Category>,
     /// Tests that failed, the most frequent first.
     pub tests: Vec<Test>,
+    /// Failing tests with parameters, all variants of one taken together: `test_indexers_sync[*]`.
+    pub test_groups: Vec<Test>,
     /// Stretches with one rate; one where nothing changed.
     pub regimes: Vec<Row>,
     /// Chance that one constant rate splits as well as the first split; `None` without results.
@@ -180,8 +182,15 @@ pub struct Test {
     pub failed: u64,
     /// Iterations in which it was reached, where they say so; else those that passed or failed.
     pub of: u64,
+    /// Lower end of Wilson's interval of its rate.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
     /// Categories of its failures.
     pub categories: Vec<String>,
+    /// Variants that are taken together, 1 for a test of its own.
+    #[serde(skip)]
+    pub variants: usize,
 }
 
 /// What ran.
@@ -252,7 +261,8 @@ impl Summary {
                 .filter(|(_, n)| *n > 0)
                 .collect(),
             categories: categories(source, passed + failed),
-            tests: tests(source.tests, source.classes),
+            tests: tests(&source.tests.failing, source.classes),
+            test_groups: tests(&source.tests.groups, source.classes),
             notes: notes(source, &missing, &drift, &durations),
             regimes: drift.regimes,
             regime_p: drift.regime_p,
@@ -350,15 +360,18 @@ fn place(classes: &[Class], id: &str) -> usize {
     classes.iter().position(|class| class.id == id).unwrap_or(classes.len())
 }
 
-fn tests(rates: &TestRates, classes: &[Class]) -> Vec<Test> {
-    let tests = rates.failing.iter().map(|test| {
+fn tests(rates: &[TestRate], classes: &[Class]) -> Vec<Test> {
+    let tests = rates.iter().map(|test| {
         let mut categories: Vec<String> = test.categories.keys().cloned().collect();
         categories.sort_by_key(|id| place(classes, id));
         Test {
             nodeid: test.nodeid.clone(),
             failed: test.rate.count.failed(),
             of: test.rate.count.of(),
+            low: test.rate.low,
+            high: test.rate.high,
             categories,
+            variants: test.variants,
         }
     });
     tests.collect()

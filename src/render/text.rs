@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use super::figures::{self, count};
 use super::paint::Paint;
-use super::tables::{Cells, Listed, lines, short_line};
+use super::tables::{Cells, Listed, lines, short_line, test_rate};
 use super::words::{self, TestNames, cut, wrap};
 use crate::model::Verdict;
-use crate::model::summary::{Category, Run, Summary};
+use crate::model::summary::{Category, Run, Summary, Test};
 
 const WIDTH: usize = 80;
 
@@ -249,10 +249,8 @@ fn iteration(run: &Run, names: &TestNames, paint: Paint) -> String {
         if run.verdict == Verdict::Passed && line.message.is_empty() {
             continue;
         }
-        if !line.message.is_empty() {
-            // Two lines tell most assertions to their end.
-            let message = wrap(&cut(&line.message, 2 * (WIDTH - 10) - 8), WIDTH - 10, 0).replace('\n', "\n          ");
-            let _ = writeln!(text, "{:10}{message}", "");
+        for part in head_of(&line.message) {
+            let _ = writeln!(text, "{:10}{part}", "");
         }
         let worker = if line.worker.is_empty() {
             String::new()
@@ -262,6 +260,20 @@ fn iteration(run: &Run, names: &TestNames, paint: Paint) -> String {
         let _ = writeln!(text, "{:10}{}", "", paint.dim(&format!("{}{worker}", line.place)));
     }
     text
+}
+
+/// The first lines of a message, which tell most assertions to their end.
+fn head_of(message: &str) -> Vec<String> {
+    const MOST_LINES: usize = 3;
+    let width = WIDTH - 10;
+    let wrapped = wrap(&cut(message, MOST_LINES * width), width, 0);
+    let mut lines: Vec<String> = wrapped.lines().map(|line| cut(line, width)).collect();
+    if lines.len() > MOST_LINES {
+        lines.truncate(MOST_LINES);
+        lines[MOST_LINES - 1] = cut(&format!("{} …", lines[MOST_LINES - 1]), width);
+    }
+    lines.retain(|line| !line.is_empty());
+    lines
 }
 
 /// The failing tests counted, under the names of their files.
@@ -287,16 +299,36 @@ fn tests(summary: &Summary, paint: Paint) -> String {
             let _ = writeln!(text, "  {file}");
         }
         for test in summary.tests.iter().filter(|test| words::split(&test.nodeid).0 == file) {
-            let (_, name) = words::split(&test.nodeid);
-            let how_often = format!("{}/{}", test.failed, test.of);
-            let _ = writeln!(
-                text,
-                "  {how_often:>9}  {name}  {}",
-                paint.dim(&test.categories.join(" "))
-            );
+            text += &failing_test(test, paint);
+        }
+        for group in summary
+            .test_groups
+            .iter()
+            .filter(|group| words::split(&group.nodeid).0 == file)
+        {
+            text += &failing_test(group, paint);
         }
     }
     text
+}
+
+/// One test, or all variants of one, with its rate beside it where there is room, else below.
+fn failing_test(test: &Test, paint: Paint) -> String {
+    let (_, name) = words::split(&test.nodeid);
+    let how_often = format!("{}/{}", test.failed, test.of);
+    let mut said = test.categories.join(" ");
+    if test.variants > 1 {
+        said = format!("all {} variants  {said}", test.variants);
+    }
+    let line = format!("  {how_often:>9}  {name}  ");
+    let rate = test_rate(test);
+    let is_wide = line.chars().count() + said.chars().count() + 2 + rate.chars().count() > WIDTH;
+    let rate = if is_wide {
+        format!("\n             {}", paint.dim(&rate))
+    } else {
+        paint.dim(&format!("  {rate}"))
+    };
+    format!("{line}{}{rate}\n", paint.dim(&said))
 }
 
 /// Where the first failures of each category can be read.

@@ -13,10 +13,7 @@ pub fn rate(rate: &Rate) -> String {
     match count.rate() {
         None => "no iteration passed or failed: nothing is known of the rate".to_owned(),
         Some(_) if count.failed() == 0 => {
-            format!(
-                "{count} failed: the failure rate is {} ({sure} sure)",
-                below(count, rate.confidence)
-            )
+            format!("{count} failed: the failure rate is {} ({sure} sure)", bound(rate))
         }
         Some(value) => format!(
             "{count} failed: {} ({sure} interval: {})",
