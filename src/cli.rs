@@ -14,6 +14,7 @@ pub mod plan;
 pub mod settings;
 pub mod show;
 pub mod signatures;
+pub mod status;
 pub mod summary;
 pub mod sweep;
 pub mod words;
@@ -46,6 +47,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a small suite with every kind of failure, in a minute, and print what the tool makes of it.
     Demo(demo::Args),
+    /// Show how far sweeps have come, whoever runs them: iterations in flight, failures so far, time left.
+    Status(status::Args),
     /// Say what sweeps came to: counts, rates, causes, each failure, each failing test.
     Summary(summary::Args),
     /// Compare two sweeps: which failures became fewer or more, and what the numbers do not carry.

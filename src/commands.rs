@@ -20,6 +20,7 @@ pub mod reached;
 pub mod show;
 pub mod signatures;
 pub mod source;
+pub mod status;
 pub mod summary;
 pub mod sweep;
 pub mod words;
@@ -38,6 +39,7 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Some(Command::Demo(demo)) => demo::run(&demo),
         Some(Command::Gc(gc)) => gc::run(&gc),
         Some(Command::Completions(shell)) => words::completions(&shell),
+        Some(Command::Status(args)) => status::run(&args),
         Some(Command::Summary(args)) => summary::run(&args),
         Some(Command::Compare(args)) => compare::run(&args),
         Some(Command::History(args)) => history::run(&args),

@@ -7,6 +7,7 @@
 mod account;
 mod case;
 pub mod cluster;
+mod complete;
 mod deaths;
 mod ending;
 mod facts;
@@ -56,5 +57,5 @@ pub fn judge(run: &dyn RunFiles, exit: Option<&Exit>, signatures: &SignatureSet)
         run,
         signatures,
     };
-    verdict::judge(&facts)
+    complete::ids(verdict::judge(&facts)?, facts.trail.as_ref())
 }

@@ -53,6 +53,11 @@ pub fn open(progress: Progress, is_verbose: bool) -> Vec<Box<dyn Reporter>> {
     }
 }
 
+/// Says what went wrong beside the sweep, which goes on.
+pub fn warn(text: &str) {
+    anstream::eprintln!("warning: {text}");
+}
+
 /// A line from a log made fit for a terminal: no escapes, no control characters, not longer than a glance takes in.
 fn printable(line: &str) -> String {
     const LONGEST: usize = 160;

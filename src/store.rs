@@ -16,6 +16,7 @@ mod publish;
 mod rows;
 mod scan;
 mod sweep;
+mod watch;
 
 pub use attempt::AttemptDir;
 pub use claim::{Claim, Claimed};
@@ -27,3 +28,4 @@ pub use publish::{Published, write_outcome};
 pub use rows::{Rebuilt, rebuild_rows};
 pub use scan::{Scan, ScannedRun, recorded, scan};
 pub use sweep::{Keep, Sweep};
+pub use watch::{InFlight, in_flight, sweeps_of_this_machine};

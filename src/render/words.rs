@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::figures::{below, percent};
 use crate::model::Verdict;
-use crate::model::summary::{Rate, Run, Summary};
+use crate::model::summary::{Method, Rate, Run, Summary};
 
 /// How a sweep's rate is told: always with its count, and as a bound where nothing failed.
 #[must_use]
@@ -13,16 +13,21 @@ pub fn rate(rate: &Rate) -> String {
     match count.rate() {
         None => "no iteration passed or failed: nothing is known of the rate".to_owned(),
         Some(_) if count.failed() == 0 => {
-            format!(
-                "{count} failed: the failure rate is {} ({sure} sure)",
-                below(count, rate.confidence)
-            )
+            format!("{count} failed: the failure rate is {} ({sure} sure)", bound(rate))
         }
         Some(value) => format!(
             "{count} failed: {} ({sure} interval: {})",
             percent(value),
             interval(rate)
         ),
+    }
+}
+
+/// What the rate is below where nothing failed; one-sided, unless the sweep was watched.
+fn bound(rate: &Rate) -> String {
+    match rate.method {
+        Method::Wilson => below(rate.count, rate.confidence),
+        Method::ConfidenceSequence => format!("below {}", percent(rate.high)),
     }
 }
 
@@ -37,7 +42,7 @@ pub fn interval(rate: &Rate) -> String {
 pub fn rate_cell(rate: &Rate) -> String {
     match rate.count.rate() {
         None => "unknown".to_owned(),
-        Some(_) if rate.count.failed() == 0 => below(rate.count, rate.confidence),
+        Some(_) if rate.count.failed() == 0 => bound(rate),
         Some(value) => format!("{} ({})", percent(value), interval(rate)),
     }
 }
