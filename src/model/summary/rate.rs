@@ -42,7 +42,9 @@ impl Method {
 }
 
 impl Rate {
-    pub(super) fn new(failed: u64, of: u64, confidence: f64, method: Method) -> Rate {
+    /// The rate of `failed` iterations in `of`.
+    #[must_use]
+    pub fn new(failed: u64, of: u64, confidence: f64, method: Method) -> Rate {
         let count = Count::new(failed, of).unwrap_or_default();
         let (low, high) = match method {
             Method::Wilson => count.interval(confidence),
