@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Verdict;
+use super::summary::Rate;
+use super::{OutcomeKind, Verdict};
 
 /// One sweep at this moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,6 +24,8 @@ pub struct SweepStatus {
     pub failed: u64,
     /// They say nothing about the tests.
     pub errored: u64,
+    /// Failed of passed or failed; while it runs with the interval that may be looked at again and again.
+    pub rate: Rate,
     /// Iterations by category.
     pub by_category: BTreeMap<String, u64>,
     /// Iterations being run, in order.
@@ -61,6 +64,8 @@ pub struct Latest {
     pub iteration: u32,
     /// What it said about the tests.
     pub verdict: Verdict,
+    /// What happened.
+    pub outcome: OutcomeKind,
     /// Categories of its failures.
     pub categories: Vec<String>,
 }
@@ -89,6 +94,7 @@ impl SweepStatus {
 
 #[cfg(test)]
 mod tests {
+    use super::super::summary::Method;
     use super::*;
 
     #[test]
@@ -109,6 +115,7 @@ mod tests {
             passed: 4,
             failed: 0,
             errored: 0,
+            rate: Rate::new(0, 4, 0.95, Method::Wilson),
             by_category: BTreeMap::new(),
             in_flight: vec![running(40.0), running(500.0)],
             usual_s: Some(100.0),

@@ -19,6 +19,15 @@ const MOST_SIGNS: usize = 1_000;
 /// Most iterations that are told one by one on a screen.
 const MOST_ON_SCREEN: usize = 5;
 
+/// How much is said of each cause.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// Everything.
+    Report,
+    /// What fits on a screen.
+    Screen,
+}
+
 /// The whole report: statistics of all sweeps, then each with its failures, iterations and tests.
 #[must_use]
 pub fn report(summaries: &[Summary], listed: Listed, paint: Paint) -> String {
@@ -39,7 +48,7 @@ pub fn report(summaries: &[Summary], listed: Listed, paint: Paint) -> String {
         if summaries.len() == 1 {
             text += &notes(summary, "", paint);
         }
-        text += &causes::failures(summary, paint);
+        text += &causes::failures(summary, Detail::Report, paint);
         text += &iterations(summary, listed, paint);
         text += &tests(summary, paint);
     }
@@ -57,7 +66,7 @@ pub fn table(cells: &Cells) -> String {
 pub fn screen(summary: &Summary, next: &[(String, String)], paint: Paint) -> String {
     let mut text = head(summary, paint);
     text += &notes(summary, "", paint);
-    text += &causes::failures(summary, paint);
+    text += &causes::failures(summary, Detail::Screen, paint);
     text += &tests(summary, paint);
     text += &evidence(summary, paint);
     if !next.is_empty() {

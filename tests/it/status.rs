@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot set up or find fails it")]
 
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
 use serde_json::Value;
@@ -115,4 +116,25 @@ fn a_sweep_that_ended_says_how() {
         .exits(0)
         .out();
     assert!(named.contains("\"sweeps\": []"), "{named}");
+}
+
+#[test]
+fn following_tells_each_state_once_and_ending_it_ends_nothing_else() {
+    let place = slow();
+    let mut sweep = start(&place);
+    let words = ["status", "logs/serial", "--follow", "--interval", "50ms"];
+    until("the sweep's directory", || {
+        place.path("logs/serial/sweep.json").exists()
+    });
+    let mut view = place.command(&words).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(view.stdout.take().unwrap()).lines().map(Result::unwrap);
+    // Ends by itself only if the view never shows it.
+    let seen = lines.take(10_000).any(|line| line == "  2 iterations in flight");
+    assert!(seen);
+    view.kill().unwrap();
+    view.wait().unwrap();
+    assert_eq!(sweep.try_wait().unwrap(), None);
+    sweep.kill().unwrap();
+    sweep.wait().unwrap();
+    crate::place::end_processes_of(place.dir.path());
 }

@@ -42,7 +42,7 @@ impl Method {
 }
 
 impl Rate {
-    /// The rate of a count.
+    /// The rate of `failed` iterations in `of`.
     #[must_use]
     pub fn new(failed: u64, of: u64, confidence: f64, method: Method) -> Rate {
         let count = Count::new(failed, of).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::super::figures::count;
 use super::super::paint::Paint;
 use super::super::words::{self, TestNames, cut};
-use super::hang;
+use super::{Detail, hang};
 use crate::judge::UNKNOWN;
 use crate::model::summary::{Category, Summary, Unknown};
 
@@ -16,7 +16,7 @@ const MOST_RUNS: usize = 60;
 const MOST_GROUPS: usize = 8;
 
 /// Categories with how often, in which iterations, by which tests.
-pub(super) fn failures(summary: &Summary, paint: Paint) -> String {
+pub(super) fn failures(summary: &Summary, detail: Detail, paint: Paint) -> String {
     if summary.categories.is_empty() {
         return String::new();
     }
@@ -29,7 +29,7 @@ pub(super) fn failures(summary: &Summary, paint: Paint) -> String {
         .max()
         .unwrap_or(0);
     for category in &summary.categories {
-        text += &failure(category, id_width, &names, paint);
+        text += &failure(category, id_width, &names, detail, paint);
         if category.id == UNKNOWN {
             text += &unknown(&summary.unknown, id_width + 4, paint);
         }
@@ -37,7 +37,7 @@ pub(super) fn failures(summary: &Summary, paint: Paint) -> String {
     text
 }
 
-fn failure(category: &Category, id_width: usize, names: &TestNames, paint: Paint) -> String {
+fn failure(category: &Category, id_width: usize, names: &TestNames, detail: Detail, paint: Paint) -> String {
     let id = paint.red(&format!("{:id_width$}", category.id));
     let how_often = match &category.rate {
         Some(rate) => format!("{}, {}", rate.count, words::rate_cell(rate)),
@@ -58,7 +58,7 @@ fn failure(category: &Category, id_width: usize, names: &TestNames, paint: Paint
     for (test, n) in tests {
         let _ = writeln!(text, "{:indent$}{n:>4} x {}", "", names.short(test));
     }
-    if !category.advice.is_empty() {
+    if detail == Detail::Report && !category.advice.is_empty() {
         let _ = writeln!(text, "{:indent$}{}", "", paint.dim(&hang(&category.advice, indent)));
     }
     text
