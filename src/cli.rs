@@ -4,9 +4,18 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub mod classify;
+pub mod compare;
 pub mod demo;
+pub mod figures;
 pub mod gc;
+pub mod history;
+pub mod plan;
 pub mod settings;
+pub mod show;
+pub mod signatures;
+pub mod status;
+pub mod summary;
 pub mod sweep;
 pub mod words;
 
@@ -15,6 +24,7 @@ pub mod words;
 #[command(
     name = "reproduce-flaky",
     args_conflicts_with_subcommands = true,
+    args_override_self = true,
     disable_help_subcommand = true,
     max_term_width = 100,
     after_help = "Examples:\n  \
@@ -37,8 +47,24 @@ pub struct Cli {
 pub enum Command {
     /// Run a small suite with every kind of failure, in a minute, and print what the tool makes of it.
     Demo(demo::Args),
+    /// Show how far sweeps have come, whoever runs them: iterations in flight, failures so far, time left.
+    Status(status::Args),
+    /// Say what sweeps came to: counts, rates, causes, each failure, each failing test.
+    Summary(summary::Args),
+    /// Compare two sweeps: which failures became fewer or more, and what the numbers do not carry.
+    Compare(compare::Args),
+    /// Show the nights in a row: rates, the first night of each failure, whether the rate stayed what it was.
+    History(history::Args),
+    /// Say what a sweep's counts carry, and how many clean runs would show a fix.
+    Plan(plan::Args),
     /// Remove what sweeps that were killed left behind: only containers of ours, only those nobody waits for.
     Gc(gc::Args),
+    /// Judge logs: what happened, and which known cause it has, from the log's own evidence.
+    Classify(classify::Args),
+    /// Show one run: what happened, the lines that say so, what ran before, how to repeat it.
+    Show(show::Args),
+    /// Check, list or begin the rules that name causes.
+    Signatures(signatures::Args),
     /// Print a completion script for a shell.
     Completions(words::Completions),
     /// Print the manual page.
@@ -75,11 +101,17 @@ pub fn command() -> clap::Command {
 /// clap's own, which also carries `--help` and `--version`; a settings file that cannot be used.
 pub fn parse(argv: Vec<OsString>, file: Option<&settings::Settings>) -> Result<Cli, ParseError> {
     let matches = command().try_get_matches_from(&argv)?;
-    let matches = match file {
-        Some(file) => command().try_get_matches_from(file.complete(&argv, &matches)?)?,
-        None => matches,
+    let (argv, matches) = match file {
+        Some(file) => {
+            let argv = file.complete(&argv, &matches)?;
+            let matches = command().try_get_matches_from(&argv)?;
+            (argv, matches)
+        }
+        None => (argv, matches),
     };
-    Ok(Cli::from_arg_matches(&matches)?)
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.sweep.said = argv;
+    Ok(cli)
 }
 
 /// Why a command line could not be read.

@@ -8,6 +8,22 @@ use crate::cli::settings::Settings;
 use crate::cli::{self, Command};
 use crate::exit_code::ExitCode;
 
+pub mod classify;
+pub mod compare;
+pub mod demo;
+pub mod gc;
+pub mod history;
+pub mod judged;
+pub mod output;
+pub mod plan;
+pub mod reached;
+pub mod report;
+pub mod show;
+pub mod signatures;
+pub mod source;
+pub mod status;
+pub mod summary;
+pub mod sweep;
 pub mod words;
 
 /// Reads the command line and does what it says.
@@ -20,9 +36,18 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
     let settings = Settings::find(&here).map_err(cli::ParseError::from)?;
     let cli = cli::parse(argv, settings.as_ref())?;
     match cli.command {
-        None => anyhow::bail!("nothing here yet"),
-        Some(Command::Demo(_) | Command::Gc(_)) => anyhow::bail!("nothing here yet"),
-        Some(Command::Completions(args)) => words::completions(&args),
+        None => sweep::run(&cli.sweep, settings.as_ref()),
+        Some(Command::Demo(demo)) => demo::run(&demo),
+        Some(Command::Gc(gc)) => gc::run(&gc),
+        Some(Command::Completions(shell)) => words::completions(&shell),
+        Some(Command::Status(args)) => status::run(&args),
+        Some(Command::Summary(args)) => summary::run(&args),
+        Some(Command::Compare(args)) => compare::run(&args),
+        Some(Command::History(args)) => history::run(&args),
+        Some(Command::Plan(args)) => plan::run(&args),
+        Some(Command::Classify(args)) => classify::run(&args),
+        Some(Command::Show(args)) => show::run(&args),
+        Some(Command::Signatures(args)) => signatures::run(&args),
         Some(Command::Man) => words::man(),
     }
 }

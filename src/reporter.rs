@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::cli::sweep::Progress;
 use crate::model::Event;
+use crate::model::stop::Live;
+use crate::render::visible::short;
 
 mod jsonl;
 mod plain;
@@ -15,9 +17,9 @@ pub trait Reporter: Send {
     /// Shows one event.
     fn event(&mut self, event: &Event) -> io::Result<()>;
 
-    /// Shows what is running now; called a few times a second.
-    fn tick(&mut self, running: &[Running]) -> io::Result<()> {
-        let _ = running;
+    /// Shows what is running now, and what the counts so far carry; called a few times a second.
+    fn tick(&mut self, running: &[Running], live: &Live) -> io::Result<()> {
+        let _ = (running, live);
         Ok(())
     }
 
@@ -30,6 +32,8 @@ pub trait Reporter: Send {
 /// An iteration in flight, as a display sees it.
 #[derive(Clone, Debug)]
 pub struct Running {
+    /// Its arm, in a sweep of several.
+    pub arm: Option<String>,
     /// Its number.
     pub iteration: u32,
     /// How long its attempt has been running.
@@ -50,8 +54,12 @@ pub fn open(progress: Progress, is_verbose: bool) -> Vec<Box<dyn Reporter>> {
     }
 }
 
-/// A line from a log made fit for a terminal: no escapes, no control characters.
+/// Says what went wrong beside the sweep, which goes on.
+pub fn warn(text: &str) {
+    anstream::eprintln!("warning: {text}");
+}
+
+/// A line from a log made fit for a terminal: no escapes, no control characters, not longer than a glance takes in.
 fn printable(line: &str) -> String {
-    let stripped = strip_ansi_escapes::strip(line.trim());
-    String::from_utf8_lossy(&stripped).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    short(line.trim(), 160)
 }

@@ -400,3 +400,11 @@ mod tests {
         );
     }
 }
+
+/// Whether an engine answers.
+///
+/// # Errors
+/// None answers, or not to this user.
+pub async fn ping() -> Result<(), BackendError> {
+    Engine::connect().await.map(|_| ())
+}

@@ -258,12 +258,4 @@ mod tests {
         let error = sweep_with("before = { a = 1 }\n", &[]).unwrap_err();
         assert!(error.contains("`before`") && error.contains("line 1"), "{error}");
     }
-
-    #[test]
-    fn the_file_serves_subcommands_with_what_they_know() {
-        let settings = Settings::parse(PathBuf::from("f"), "logs-dir = \"elsewhere\"\nimage = \"a\"\n").unwrap();
-        let argv = ["reproduce-flaky", "gc"].map(OsString::from).to_vec();
-        let cli = cli::parse(argv, Some(&settings)).unwrap();
-        assert!(matches!(cli.command, Some(cli::Command::Gc(args)) if args.logs_dir == Path::new("elsewhere")));
-    }
 }

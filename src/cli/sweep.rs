@@ -1,12 +1,13 @@
 //! Flags of the sweep, the tool's main job.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::words::{Range, Retry, duration, env_var, memory, tag};
-use crate::model::{BackendKind, EnvVar, Mode, Workspace, spec::Recipe};
+use super::words::{Range, Retry, Silence, duration, env_var, memory, tag};
+use crate::model::{BackendKind, EnvVar, Mode, Workspace, spec::Recipe, stop::Until};
 
 /// Everything that can be said about a sweep.
 #[derive(Clone, Debug, ClapArgs)]
@@ -55,15 +56,21 @@ pub struct Args {
     /// Longest time an iteration may take before it is ended as a hang.
     #[arg(long, default_value = "660s", value_name = "D", value_parser = duration, help_heading = "How")]
     pub timeout: Duration,
-    /// Longest time without any output before it is ended as a hang.
-    #[arg(long, value_name = "D", value_parser = duration, help_heading = "How")]
-    pub silence: Option<Duration>,
+    /// Longest time without any output before it is ended as a hang; `auto` learns it from the iterations that passed.
+    #[arg(long, value_name = "D|auto", help_heading = "How")]
+    pub silence: Option<Silence>,
     /// Time a session gets between TERM and KILL.
     #[arg(long, default_value = "10s", value_name = "D", value_parser = duration, help_heading = "How")]
     pub grace: Duration,
     /// Stop after this many failed iterations.
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..), help_heading = "How")]
     pub max_failures: Option<u32>,
+    /// Stop after one, or K, iterations of a category (`A4`) or an outcome (`hung`), repeatable.
+    #[arg(long, value_name = "CLASS[=K]", help_heading = "How")]
+    pub until: Vec<Until>,
+    /// Stop when the failure rate is shown to be below this, such as `3%`; looking after each iteration is accounted for.
+    #[arg(long, value_name = "RATE", value_parser = super::figures::rate, help_heading = "How")]
+    pub prove_below: Option<f64>,
     /// Start nothing new after this time.
     #[arg(long, value_name = "D", value_parser = duration, help_heading = "How")]
     pub r#for: Option<Duration>,
@@ -73,6 +80,12 @@ pub struct Args {
     /// Time that running iterations get to end after the first Ctrl-C.
     #[arg(long, default_value = "60s", value_name = "D", value_parser = duration, help_heading = "How")]
     pub cancel_grace: Duration,
+    /// One of several arms, run side by side in blocks of one iteration each: a name, then the flags that differ.
+    #[arg(long, value_name = "NAME FLAGS…", help_heading = "How")]
+    pub arm: Vec<String>,
+    /// Stop when the arms are shown to differ.
+    #[arg(long, value_name = "WHEN", requires = "arm", help_heading = "How")]
+    pub stop: Option<Stop>,
     /// Print what would run, and start nothing.
     #[arg(long, help_heading = "How")]
     pub dry_run: bool,
@@ -155,6 +168,10 @@ pub struct Args {
     /// Also show what the probe found and every attempt.
     #[arg(long, help_heading = "Results")]
     pub verbose: bool,
+
+    /// The whole command line, settings file included; arms are read from it with their own flags added.
+    #[arg(skip)]
+    pub(super) said: Vec<OsString>,
 }
 
 impl Args {
@@ -166,6 +183,25 @@ impl Args {
         };
         let chunks = (self.end.saturating_sub(self.start) + 1).div_ceil(size);
         self.chunk_parallel.unwrap_or(chunks).min(chunks).clamp(1, 1000)
+    }
+
+    /// The same command line with more flags, which win over those it has; node ids and pytest's arguments add up.
+    ///
+    /// # Errors
+    /// The flags are wrong, in one line.
+    pub fn with_flags(&self, flags: Vec<OsString>) -> Result<Args, String> {
+        let dashes = |words: &[OsString]| words.iter().position(|word| word == "--").unwrap_or(words.len());
+        let (own, own_pytest) = flags.split_at(dashes(&flags));
+        let (said, pytest) = self.said.split_at(dashes(&self.said));
+        let mut argv = [said, own].concat();
+        argv.push("--".into());
+        argv.extend(pytest.iter().skip(1).chain(own_pytest.iter().skip(1)).cloned());
+        let cli = super::parse(argv, None).map_err(|error| {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            line.strip_prefix("error: ").unwrap_or(line).to_owned()
+        })?;
+        Ok(cli.sweep)
     }
 
     /// The iterations asked for.
@@ -251,6 +287,13 @@ impl From<RecipeArg> for Recipe {
             RecipeArg::Tmp => Recipe::Tmp,
         }
     }
+}
+
+/// `--stop`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Stop {
+    /// When every later arm is shown to differ from the first one, however often one looks.
+    Decided,
 }
 
 /// `--keep-logs`.

@@ -48,9 +48,36 @@ pub struct Range {
 }
 
 impl Range {
+    /// Whether an iteration is one of them.
+    #[must_use]
+    pub fn contains(self, iteration: u32) -> bool {
+        (self.first..=self.last).contains(&iteration)
+    }
+
     /// The numbers, in order.
     pub fn iter(self) -> impl Iterator<Item = u32> {
         self.first..=self.last
+    }
+}
+
+/// `--silence`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// This long.
+    Fixed(Duration),
+    /// As the iterations that passed were, with a margin.
+    Auto,
+}
+
+impl FromStr for Silence {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Silence, String> {
+        if text == "auto" {
+            Ok(Silence::Auto)
+        } else {
+            duration(text).map(Silence::Fixed)
+        }
     }
 }
 

@@ -15,6 +15,9 @@ pub struct Event {
     /// What happened.
     #[serde(flatten)]
     pub kind: EventKind,
+    /// The arm it concerns, in a sweep of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arm: Option<String>,
     /// When.
     pub at: DateTime<Utc>,
     /// Seconds since this process started the sweep.

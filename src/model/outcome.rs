@@ -107,6 +107,42 @@ pub struct Evidence {
     pub worker: Option<String>,
 }
 
+/// Which process died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CrashKind {
+    /// The session's own process, or xdist's controller.
+    Session,
+    /// A worker of xdist.
+    Worker,
+    /// The child that pytest-forked ran a test in.
+    Forked,
+    /// One that the memory limit killed.
+    Memory,
+}
+
+/// A process that died, as far as anything tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crash {
+    /// Which process.
+    pub kind: CrashKind,
+    /// Whether it died after the closing line.
+    #[serde(default)]
+    pub late: bool,
+    /// The test it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<String>,
+    /// xdist worker, such as `gw6`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// Innermost frame of the thread that died.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<String>,
+    /// Line of the console that says so, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+}
+
 /// How many tests ended in which way, as the session itself counted them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -145,6 +181,9 @@ pub struct Outcome {
     pub failing_tests: Vec<String>,
     /// Where each category was seen.
     pub evidence: Vec<Evidence>,
+    /// Processes that died.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub crashes: Vec<Crash>,
     /// The session's own counts.
     pub counts: Counts,
     /// Facts that contradict each other, and anything else a reader should know.
@@ -163,6 +202,7 @@ impl Outcome {
             categories: Vec::new(),
             failing_tests: Vec::new(),
             evidence: Vec::new(),
+            crashes: Vec::new(),
             counts: Counts::default(),
             notes: Vec::new(),
         }

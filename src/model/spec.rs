@@ -62,6 +62,9 @@ pub struct Deadlines {
     /// Longest time without a byte of output, in seconds; `None` never ends a quiet one.
     #[serde(default)]
     pub silence_s: Option<f64>,
+    /// Whether that time is learned from the iterations that passed.
+    #[serde(default)]
+    pub silence_auto: bool,
     /// Time between TERM and KILL, in seconds.
     #[serde(default = "default_grace")]
     pub grace_s: f64,
@@ -198,6 +201,23 @@ pub struct Spec {
     pub deadlines: Deadlines,
     /// Most attempts at one iteration when the world breaks under them.
     pub max_attempts: u32,
+    /// Its place among several arms that are run side by side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arm: Option<ArmPlace>,
+    /// Why the last process that worked on it stopped: `complete`, `interrupted`, a stop rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+}
+
+/// A sweep's place among several arms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArmPlace {
+    /// Name of this arm.
+    pub name: String,
+    /// Names of all of them, in the order given; the first is what the others are compared with.
+    pub arms: Vec<String>,
+    /// Draws the order of arms in each block.
+    pub seed: u64,
 }
 
 fn yes() -> bool {
@@ -222,6 +242,23 @@ impl Spec {
         match &self.tag {
             Some(tag) => format!("{}_{tag}", self.mode),
             None => self.mode.to_string(),
+        }
+    }
+
+    /// The stop rule that ended it, in the words of its flag; `None` where it came to its end or was interrupted.
+    #[must_use]
+    pub fn stop_rule(&self) -> Option<&str> {
+        let ended = self.ended.as_deref()?;
+        let rules = ["until ", "max-failures ", "for ", "prove-below ", "decided"];
+        rules.iter().any(|rule| ended.starts_with(rule)).then_some(ended)
+    }
+
+    /// Whether two sweeps are arms that were run side by side, block by block.
+    #[must_use]
+    pub fn is_interleaved_with(&self, other: &Spec) -> bool {
+        match (&self.arm, &other.arm) {
+            (Some(one), Some(two)) => one.name != two.name && one.arms == two.arms && one.seed == two.seed,
+            (_, _) => false,
         }
     }
 

@@ -1,15 +1,15 @@
-//! A failure rate from counts: its estimate, its intervals, and how long to wait for a failure.
+//! A failure rate from counts: its estimate and its intervals.
 
 use std::f64::consts::SQRT_2;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::binomial;
 
 /// How many of how many failed; `failed` is at most `of`, and `of` may be zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Count {
     failed: u64,
     of: u64,
@@ -87,7 +87,7 @@ fn is_confidence(confidence: f64) -> bool {
 /// between 0 and 1; `k` above `n` counts as `n`.
 ///
 /// Source: E. B. Wilson (1927); chosen because its coverage stays close to nominal at small `n` and it is never
-/// degenerate (Brown, Cai and DasGupta, 2001).
+/// degenerate (Brown, Cai and `DasGupta`, 2001).
 #[must_use]
 pub fn wilson(k: u64, n: u64, confidence: f64) -> (f64, f64) {
     if n == 0 || !is_confidence(confidence) {
@@ -142,18 +142,6 @@ pub fn upper_bound(k: u64, n: u64, confidence: f64) -> f64 {
     binomial::root(|p| (1.0 - confidence) - binomial::at_most(k, n, p))
 }
 
-/// Iterations until at least one failure is seen with probability `prob`, if each fails with probability `rate`.
-/// `None` where that never happens, or is no probability.
-#[must_use]
-pub fn runs_to_see_one(rate: f64, prob: f64) -> Option<u64> {
-    if !(rate > 0.0 && rate <= 1.0 && prob > 0.0 && prob < 1.0) {
-        return None;
-    }
-    // The tiny number keeps a ratio that is whole but for rounding from being rounded up to the next one.
-    let runs = ((-prob).ln_1p() / (-rate).ln_1p() - 1e-12).ceil().max(1.0);
-    whole(runs)
-}
-
 /// A whole number that has been computed as a float; `None` beyond what a float counts exactly.
 #[expect(
     clippy::cast_possible_truncation,
@@ -184,9 +172,6 @@ mod tests {
             assert!((upper_bound(1, 2, confidence) - 1.0).abs() < 1e-15);
         }
         assert_eq!(wilson(9, 2, 0.95), wilson(2, 2, 0.95));
-        assert_eq!(runs_to_see_one(0.0, 0.95), None);
-        assert_eq!(runs_to_see_one(1.0, 0.95), Some(1));
-        assert_eq!(runs_to_see_one(f64::NAN, 0.95), None);
     }
 
     #[test]

@@ -1,10 +1,18 @@
 //! The container engine of this machine as the tests see it: through `docker`, apart from the code under test.
 
+use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Mutex, OnceLock};
 
 /// Image made of Debian's packages; it stays on the engine, so that it is built once.
 pub(crate) const DEBIAN: &str = "reproduce-flaky-it:debian-12";
+
+/// Says past the harness's capture why a test steps aside, so that nobody takes a skipped test for a passed one.
+pub(crate) fn skipped(reason: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}: {test}");
+}
 
 /// Whether an engine answers; says so where none does.
 pub(crate) fn daemon() -> bool {
@@ -13,7 +21,7 @@ pub(crate) fn daemon() -> bool {
         .output()
         .is_ok_and(|output| output.status.success());
     if !answers {
-        println!("skipped: no container engine answers");
+        skipped("no container engine answers");
     }
     answers
 }
@@ -33,6 +41,26 @@ pub(crate) fn containers(label: &str) -> Vec<String> {
         .unwrap()
         .lines()
         .map(str::to_owned)
+        .collect()
+}
+
+/// Names of the containers of sweeps below a directory, of whatever state, a line each.
+pub(crate) fn containers_of(dir: &Path) -> String {
+    let format = "{{.Names}} {{.Label \"reproduce-flaky.sweep\"}}";
+    let listed = docker(&[
+        "ps",
+        "-a",
+        "--filter",
+        "label=reproduce-flaky.sweep",
+        "--format",
+        format,
+    ])
+    .unwrap();
+    let dir = dir.canonicalize().unwrap().display().to_string();
+    listed
+        .lines()
+        .filter(|line| line.contains(&dir))
+        .map(|line| format!("{line}\n"))
         .collect()
 }
 
@@ -57,7 +85,7 @@ pub(crate) fn debian() -> bool {
             return true;
         }
         if !is_root() || !has("debootstrap") {
-            println!("skipped: no Debian image, and debootstrap as root is what makes one");
+            skipped("no Debian image, and debootstrap as root is what makes one");
             return false;
         }
         println!("building {DEBIAN} with debootstrap, once, about a minute");
@@ -70,7 +98,7 @@ pub(crate) fn debian() -> bool {
         );
         let output = Command::new("sh").args(["-c", &script]).output().unwrap();
         if !output.status.success() {
-            println!("skipped: the Debian image could not be made: {}", String::from_utf8_lossy(&output.stderr));
+            skipped(&format!("the Debian image could not be made: {}", String::from_utf8_lossy(&output.stderr)));
         }
         output.status.success()
     })

@@ -1,6 +1,22 @@
-//! One binary for everything that is checked from outside.
+//! One test binary: each module tests one part of the tool from outside.
 
+mod ci;
+mod cli;
+mod compare;
+mod console_fuzz;
 mod docker;
 mod engine;
 mod local;
+mod logs;
+mod messages;
+mod place;
+mod report_sweeps;
 mod sessions;
+mod signatures;
+mod simulation;
+mod stats;
+mod status;
+mod store;
+mod summary;
+mod sweep;
+mod tidy;

@@ -61,9 +61,12 @@ impl Sweep {
                 deadlines: Deadlines {
                     total_s: 60.0,
                     silence_s: None,
+                    silence_auto: false,
                     grace_s: 10.0,
                 },
                 max_attempts: 3,
+                arm: None,
+                ended: None,
             },
             workspace,
             told: Arc::default(),

@@ -1,0 +1,62 @@
+//! Lists every file of `signatures/` for embedding, so that a new one needs no Rust, and names the commit for `--version`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs, io};
+
+fn main() -> io::Result<()> {
+    let root = env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?;
+    let root = Path::new(&root);
+    embed_signatures(root)?;
+    name_commit(root);
+    Ok(())
+}
+
+fn embed_signatures(root: &Path) -> io::Result<()> {
+    let folder = root.join("signatures");
+    println!("cargo:rerun-if-changed={}", folder.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            names.push(path);
+        }
+    }
+    names.sort();
+    let mut list = String::from("[\n");
+    for path in names {
+        println!("cargo:rerun-if-changed={}", path.display());
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let shown = format!("signatures/{name}");
+        writeln!(list, "    ({shown:?}, include_str!({:?})),", path.display().to_string()).map_err(io::Error::other)?;
+    }
+    list.push_str("]\n");
+    let out = env::var("OUT_DIR").map_err(io::Error::other)?;
+    fs::write(Path::new(&out).join("signatures.rs"), list)
+}
+
+/// Sets `RF_COMMIT`, empty where this is no checkout.
+fn name_commit(root: &Path) {
+    let git = |args: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(root).args(args).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then(|| text.trim().to_owned())
+    };
+    // A package unpacked inside somebody else's checkout must not take that one's commit for its own.
+    let is_ours = git(&["rev-parse", "--show-toplevel"])
+        .is_some_and(|top| Path::new(&top).canonicalize().ok() == root.canonicalize().ok());
+    let commit = is_ours.then(|| git(&["rev-parse", "--short", "HEAD"])).flatten();
+    println!("cargo:rustc-env=RF_COMMIT={}", commit.unwrap_or_default());
+    if is_ours {
+        // A commit changes the log of HEAD; a file that does not exist would rerun this every time.
+        for name in ["HEAD", "logs/HEAD"] {
+            if let Some(path) = git(&["rev-parse", "--git-path", name]) {
+                let path = root.join(path);
+                if path.exists() {
+                    println!("cargo:rerun-if-changed={}", path.display());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! `--dry-run`: what would run, in words and as a `docker run` line, with nothing started and nothing written.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use crate::backend;
+use crate::cli::settings::Settings;
+use crate::cli::sweep::Args;
+use crate::exit_code::ExitCode;
+use crate::model::{BackendKind, Spec};
+use crate::{iteration, pytest, store};
+
+/// Prints the plan of every arm.
+pub(super) fn print(args: &Args, settings: Option<&Settings>, specs: &[Spec]) -> anyhow::Result<ExitCode> {
+    let mut out = anstream::stdout().lock();
+    for (number, spec) in specs.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        describe(&mut out, args, settings, spec)?;
+    }
+    Ok(ExitCode::Passed)
+}
+
+fn describe(out: &mut impl Write, args: &Args, settings: Option<&Settings>, spec: &Spec) -> anyhow::Result<()> {
+    let dir = args.logs_dir.join(spec.dir_name());
+    let recorded = store::recorded(&dir)?;
+    let missing: Vec<u32> = args
+        .range()
+        .iter()
+        .filter(|iteration| !recorded.contains(iteration))
+        .collect();
+    let argv = pytest::argv::argv(spec.mode, spec.trail, &spec.pytest_args);
+    writeln!(out, "sweep       {}", dir.display())?;
+    writeln!(
+        out,
+        "iterations  {} to run of {}-{}, {} recorded before, {} at a time",
+        missing.len(),
+        args.start,
+        args.end,
+        args.range().iter().count() - missing.len(),
+        spec.jobs
+    )?;
+    match spec.backend {
+        BackendKind::Docker => writeln!(out, "image       {}", spec.image)?,
+        BackendKind::Local => writeln!(out, "backend     local: processes on this machine, without isolation")?,
+    }
+    writeln!(out, "command     {}", shell_words::join(&argv))?;
+    let total = humantime::format_duration(spec.deadlines.total());
+    match spec.deadlines.silence() {
+        Some(silence) => writeln!(
+            out,
+            "deadlines   {total} in all, {} of silence",
+            humantime::format_duration(silence)
+        )?,
+        None if spec.deadlines.silence_auto => writeln!(out, "deadlines   {total} in all, and of silence as learned")?,
+        None => writeln!(out, "deadlines   {total} in all")?,
+    }
+    if let Some(before) = settings.and_then(|settings| settings.before.as_deref()) {
+        writeln!(out, "before      {}", shell_words::join(before))?;
+    }
+    if spec.backend == BackendKind::Docker {
+        by_hand(out, spec, &argv, &dir, missing.first().copied().unwrap_or(args.start))?;
+    }
+    Ok(())
+}
+
+fn by_hand(out: &mut impl Write, spec: &Spec, argv: &[String], dir: &Path, iteration: u32) -> anyhow::Result<()> {
+    let name = store::run_name(iteration);
+    let dir = spec.directory.join(dir);
+    let attempt = iteration::attempt(spec, argv, &dir, iteration, &name, &dir.join(&name));
+    let runtime = tokio::runtime::Runtime::new().context("failed to start the scheduler")?;
+    let plugin = super::plugin(spec);
+    let line = runtime.block_on(backend::docker::equivalent_docker_run(spec, plugin.as_ref(), &attempt))?;
+    writeln!(
+        out,
+        "\nthe same by hand, for iteration {iteration}:\n{}",
+        shell_words::join(line)
+    )?;
+    Ok(())
+}

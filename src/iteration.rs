@@ -1,0 +1,320 @@
+//! One iteration, a straight line: claim it, start it, keep what it prints, end it if it must be ended, judge it, publish it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::backend::{Attempt, Backend, BackendError, Ended};
+use crate::judge::{self, SignatureSet};
+use crate::model::{EndedBy, Exit, Outcome, OutcomeKind, Spec, Verdict};
+use crate::pytest::trail::TRAIL_ENV;
+use crate::store::{self, AttemptDir, Claimed, Published, StoreError, Sweep};
+
+mod follow;
+mod live;
+mod quiet;
+
+use follow::{Broken, Followed, cancelled, follow};
+pub use live::Live;
+pub use quiet::Quiet;
+
+/// How long an engine that went away is waited for before the next attempt.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Everything an iteration needs, the same for all of a sweep.
+pub struct Context {
+    /// The sweep on disk.
+    pub sweep: Sweep,
+    /// What runs.
+    pub spec: Spec,
+    /// pytest's command.
+    pub argv: Vec<String>,
+    /// Where it runs.
+    pub backend: Arc<dyn Backend>,
+    /// What failures are called.
+    pub signatures: Arc<SignatureSet>,
+    /// Name of this machine.
+    pub node: String,
+    /// How quiet iterations that pass may be.
+    pub quiet: Quiet,
+}
+
+/// How far the user wants the sweep to be stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cancel {
+    /// Not at all.
+    No,
+    /// Nothing new is started.
+    Drain,
+    /// What runs is ended.
+    Now,
+}
+
+/// What an iteration reports while it runs.
+pub enum Progress {
+    /// An attempt has started.
+    Started {
+        /// Number of the arm, from 0.
+        arm: usize,
+        /// Number of the iteration.
+        iteration: u32,
+        /// Number of the attempt, from 1.
+        attempt: u32,
+        /// What can be seen of it.
+        live: Arc<Live>,
+    },
+    /// The world broke under an attempt.
+    Lost {
+        /// Number of the arm, from 0.
+        arm: usize,
+        /// Number of the iteration.
+        iteration: u32,
+        /// Number of the attempt, from 1.
+        attempt: u32,
+        /// What broke.
+        reason: String,
+    },
+}
+
+/// How an iteration came out of this process.
+#[derive(Debug)]
+pub enum Answer {
+    /// It is recorded, by us.
+    Recorded(Box<Record>),
+    /// It had been recorded before we got to it.
+    RecordedBefore,
+    /// Another process is running it.
+    Elsewhere,
+    /// It was ended because the user asked; there is no result.
+    Cancelled,
+}
+
+/// A recorded iteration.
+#[derive(Debug)]
+pub struct Record {
+    /// The facts.
+    pub exit: Exit,
+    /// The judgement.
+    pub outcome: Outcome,
+    /// Directory below the logs directory that holds both.
+    pub dir: std::path::PathBuf,
+    /// Reason of the last lost attempt, when no attempt gave an answer.
+    pub lost: Option<String>,
+}
+
+/// Runs one iteration to its end.
+///
+/// # Errors
+/// Only when the result could not be recorded; a broken engine is an answer or a cancelled sweep.
+pub async fn run(
+    context: Arc<Context>,
+    arm: usize,
+    iteration: u32,
+    progress: mpsc::UnboundedSender<Progress>,
+    mut cancel: watch::Receiver<Cancel>,
+) -> Result<Answer, StoreError> {
+    let claim = match context.sweep.claim(iteration)? {
+        Claimed::Ours(claim) => claim,
+        Claimed::Recorded => return Ok(Answer::RecordedBefore),
+        Claimed::Elsewhere => return Ok(Answer::Elsewhere),
+    };
+    for number in 1.. {
+        let mut dir = context.sweep.new_attempt(&claim)?;
+        let live = Arc::new(Live::new());
+        let _ = progress.send(Progress::Started {
+            arm,
+            iteration,
+            attempt: number,
+            live: Arc::clone(&live),
+        });
+        let executed = execute(&context, iteration, &mut dir, &live, &mut cancel).await;
+        let (mut exit, lost) = match executed {
+            Executed::Ended(exit) => (*exit, None),
+            Executed::Cancelled => {
+                context.sweep.lose(dir, "ended by the user")?;
+                return Ok(Answer::Cancelled);
+            }
+            Executed::Unrecorded(error) => return Err(error),
+            Executed::Lost(error) => {
+                let reason = error.to_string();
+                let _ = progress.send(Progress::Lost {
+                    arm,
+                    iteration,
+                    attempt: number,
+                    reason: reason.clone(),
+                });
+                if number < context.spec.max_attempts {
+                    context.sweep.lose(dir, &reason)?;
+                    if wait_for_engine(&*context.backend, &mut cancel).await == Waited::Cancelled {
+                        return Ok(Answer::Cancelled);
+                    }
+                    continue;
+                }
+                let exit = Exit {
+                    error: Some(reason.clone()),
+                    ..facts(&context, None, EndedBy::Itself)
+                };
+                (exit, Some(reason))
+            }
+        };
+        exit.attempts = number;
+        let context = Arc::clone(&context);
+        let judged = tokio::task::spawn_blocking(move || {
+            let mut outcome = match &lost {
+                Some(reason) => errored(reason),
+                None => judge_attempt(&mut dir, &exit, &context.signatures)?,
+            };
+            outcome.iteration = Some(iteration);
+            if outcome.verdict == Verdict::Passed {
+                context.quiet.learn(&exit);
+            }
+            Ok(match context.sweep.publish(claim, dir, &exit, &outcome)? {
+                Published::Ours(dir) => Answer::Recorded(Box::new(Record {
+                    exit,
+                    outcome,
+                    dir,
+                    lost,
+                })),
+                Published::Superseded => Answer::RecordedBefore,
+            })
+        });
+        return judged.await.expect("judging and publishing never panic");
+    }
+    unreachable!("the loop only ends by returning")
+}
+
+fn judge_attempt(dir: &mut AttemptDir, exit: &Exit, signatures: &SignatureSet) -> Result<Outcome, StoreError> {
+    let files = dir.files()?;
+    judge::judge(&files, Some(exit), signatures).map_err(|cause| StoreError::io("read", dir.path(), cause))
+}
+
+/// The judgement of an iteration that never got a fair attempt.
+fn errored(reason: &str) -> Outcome {
+    let mut outcome = Outcome::new(OutcomeKind::Infra);
+    outcome.notes.push(format!("no attempt could run: {reason}"));
+    outcome
+}
+
+/// Exit facts, from what the session tells and what we know.
+fn facts(context: &Context, ended: Option<&Ended>, ended_by: EndedBy) -> Exit {
+    let mut exit = Exit {
+        ended_by,
+        backend: Some(context.spec.backend.as_str().to_owned()),
+        node: Some(context.node.clone()),
+        image: Some(context.spec.image.clone()).filter(|image| !image.is_empty()),
+        image_id: context.spec.image_id.clone(),
+        argv: context.argv.clone(),
+        ..Exit::default()
+    };
+    if let Some(ended) = ended {
+        exit.code = ended.code;
+        exit.signal = ended.signal;
+        exit.oom_killed = ended.oom_killed;
+        exit.error.clone_from(&ended.error);
+    }
+    exit
+}
+
+/// How an attempt ended.
+enum Executed {
+    Ended(Box<Exit>),
+    Cancelled,
+    Lost(BackendError),
+    Unrecorded(StoreError),
+}
+
+/// Starts one session and sees it to its end.
+async fn execute(
+    context: &Context,
+    iteration: u32,
+    dir: &mut AttemptDir,
+    live: &Live,
+    cancel: &mut watch::Receiver<Cancel>,
+) -> Executed {
+    let sweep = context.sweep.dir();
+    let attempt = attempt(&context.spec, &context.argv, sweep, iteration, dir.name(), dir.path());
+    let began = Utc::now();
+    let mut session = match context.backend.start(&attempt).await {
+        Ok(session) => session,
+        Err(error) => return Executed::Lost(error),
+    };
+    let started = Instant::now();
+    let followed = follow(&mut *session, context, dir, live, cancel).await;
+    let duration = started.elapsed();
+    let ended = match (session.finish().await, &followed) {
+        (Ok(ended), _) => ended,
+        // A session that we ended is an answer even if the engine cannot say how it went down.
+        (Err(error), Ok(followed)) if followed.ended_by != EndedBy::Itself => Ended {
+            error: Some(error.to_string()),
+            ..Ended::default()
+        },
+        (Err(error), _) => return Executed::Lost(error),
+    };
+    let followed = match followed {
+        Ok(Followed {
+            ended_by: EndedBy::Cancel,
+            ..
+        }) => return Executed::Cancelled,
+        Ok(followed) => followed,
+        Err(Broken::Log(error)) => return Executed::Unrecorded(error),
+        Err(Broken::Session(error)) => return Executed::Lost(error),
+    };
+    let mut exit = facts(context, Some(&ended), followed.ended_by);
+    exit.quiet_s = Some(rounded(followed.longest_quiet));
+    exit.started_at = Some(ended.started_at.unwrap_or(began));
+    // The engine's own stamps leave out what it took to set the container up and to tell us of its end.
+    let measured = ended
+        .started_at
+        .zip(ended.finished_at)
+        .and_then(|(from, to)| (to - from).to_std().ok());
+    exit.duration_s = Some(rounded(measured.unwrap_or(duration)));
+    Executed::Ended(Box::new(exit))
+}
+
+/// Seconds, to the millisecond.
+fn rounded(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+/// An attempt at an iteration, as a backend sees it.
+pub(crate) fn attempt(spec: &Spec, argv: &[String], sweep: &Path, iteration: u32, name: &str, dir: &Path) -> Attempt {
+    let mut dir_env = vec![(spec.output_env.clone(), String::new())];
+    if spec.trail {
+        dir_env.push((TRAIL_ENV.to_owned(), store::TRAIL.to_owned()));
+    }
+    Attempt {
+        sweep: sweep.to_owned(),
+        iteration,
+        name: name.to_owned(),
+        dir: dir.to_owned(),
+        argv: argv.to_vec(),
+        env: vec![("REPRODUCE_FLAKY_ITERATION".to_owned(), iteration.to_string())],
+        dir_env,
+    }
+}
+
+/// How waiting for the engine came out.
+#[derive(PartialEq, Eq)]
+enum Waited {
+    Enough,
+    Cancelled,
+}
+
+/// Gives an engine that went away, as one does that is restarted, time to come back.
+async fn wait_for_engine(backend: &dyn Backend, cancel: &mut watch::Receiver<Cancel>) -> Waited {
+    let until = Instant::now() + ENGINE_PATIENCE;
+    loop {
+        // Even where the engine answers at once, what broke the attempt may need a moment to pass.
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            () = cancelled(cancel) => return Waited::Cancelled,
+        }
+        if backend.ping().await.is_ok() || Instant::now() >= until {
+            return Waited::Enough;
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Signatures: the rules of `signatures/*.toml`, read strictly, compiled once, searched many at a time.
+
+use regex::{Regex, RegexSet, RegexSetBuilder};
+use serde::Deserialize;
+
+use super::signature_file::{SignatureError, WireFile, compile, enclosing_id, place};
+
+/// Where a signature may match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Text of a failure: `E` lines and summary reasons.
+    Failure,
+    /// What is printed when a process dies: fatal lines, xdist's, the shell's.
+    Crash,
+    /// Per-test logs of tests that the console gives no reason for.
+    TestLog,
+    /// Lines of other programs around the session.
+    Console,
+    /// How the session ended, in the judge's words.
+    Exit,
+}
+
+impl Scope {
+    const ALL: [Scope; 5] = [
+        Scope::Failure,
+        Scope::Crash,
+        Scope::TestLog,
+        Scope::Console,
+        Scope::Exit,
+    ];
+
+    /// The word used in signature files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scope::Failure => "failure",
+            Scope::Crash => "crash",
+            Scope::TestLog => "test-log",
+            Scope::Console => "console",
+            Scope::Exit => "exit",
+        }
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Scope::Failure => 0,
+            Scope::Crash => 1,
+            Scope::TestLog => 2,
+            Scope::Console => 3,
+            Scope::Exit => 4,
+        }
+    }
+}
+
+/// In which sessions a signature holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionMode {
+    /// All of them.
+    #[default]
+    Any,
+    /// Those that run in one process.
+    Serial,
+    /// Those that xdist runs.
+    Xdist,
+}
+
+/// How much a category matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Not a bug of what is tested.
+    Low,
+    /// A failure of what is tested.
+    #[default]
+    Medium,
+    /// Worse than a failure, short of losing the process.
+    High,
+    /// A process is lost.
+    Critical,
+}
+
+impl Severity {
+    /// The word used in signature files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Low => "low",
+            Severity::Medium => "medium",
+            Severity::High => "high",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
+/// One rule; its id is the category.
+#[derive(Clone, Debug)]
+pub struct Signature {
+    /// The category.
+    pub id: String,
+    /// A few words for tables.
+    pub title: String,
+    /// Where it may match.
+    pub scope: Vec<Scope>,
+    /// In which sessions it holds.
+    pub mode: SessionMode,
+    /// Whether it says nothing about the tests, and so lies outside the failure rate.
+    pub infra: bool,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What to look at; empty where nobody wrote any.
+    pub advice: String,
+    /// Texts that must match.
+    pub matches: Vec<String>,
+    /// Texts that must not.
+    pub rejects: Vec<String>,
+    /// File it stands in.
+    pub file: String,
+    /// Line it begins on, from 1.
+    pub line: usize,
+    pub(super) any: Vec<Regex>,
+    pub(super) failure_any: Vec<Regex>,
+    pub(super) log_any: Vec<Regex>,
+    pub(super) last: Vec<Regex>,
+    pub(super) not: Vec<Regex>,
+}
+
+/// A place where a signature matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// Place of the signature in the set.
+    pub signature: usize,
+    /// Offset of the match in the text.
+    pub offset: usize,
+}
+
+/// All patterns of one scope, searched at once.
+#[derive(Clone, Debug)]
+struct Search {
+    set: RegexSet,
+    /// For each pattern of the set its signature and its place there.
+    owners: Vec<(usize, usize)>,
+}
+
+/// All signatures, in file order, which is the order of categories.
+#[derive(Clone, Debug)]
+pub struct SignatureSet {
+    signatures: Vec<Signature>,
+    searches: Vec<Search>,
+}
+
+/// The files of `signatures/`, as they were when this was built.
+pub const BUILT_IN: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/signatures.rs"));
+
+impl SignatureSet {
+    /// The taxonomy that ships with the program.
+    ///
+    /// # Panics
+    /// Never in a program whose tests passed: they read the same files.
+    #[must_use]
+    pub fn built_in() -> SignatureSet {
+        let files: Vec<(String, String)> = BUILT_IN
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect();
+        SignatureSet::parse(&files).expect("the built-in signatures are valid")
+    }
+
+    /// Reads signature files: pairs of a name for messages and the file's text.
+    pub fn parse(files: &[(String, String)]) -> Result<SignatureSet, SignatureError> {
+        let mut signatures: Vec<Signature> = Vec::new();
+        for (file, text) in files {
+            let wire: WireFile = toml::from_str(text).map_err(|error| {
+                let span = error.span().unwrap_or(0..0);
+                place(file, text, &span, enclosing_id(text, span.start), error.message())
+            })?;
+            for wire in wire.signature {
+                let signature = compile(file, text, wire)?;
+                if let Some(other) = signatures.iter().find(|other| other.id == signature.id) {
+                    let message = format!(
+                        "`{}` is already defined in `{}`, line {}",
+                        other.id, other.file, other.line
+                    );
+                    return Err(SignatureError {
+                        file: file.clone(),
+                        line: signature.line,
+                        column: 1,
+                        id: Some(signature.id),
+                        message,
+                    });
+                }
+                signatures.push(signature);
+            }
+        }
+        let searches = Scope::ALL
+            .into_iter()
+            .map(|scope| search(&signatures, scope))
+            .collect::<Result<_, _>>()?;
+        Ok(SignatureSet { signatures, searches })
+    }
+
+    /// The signature of a category.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Signature> {
+        self.signatures.iter().find(|signature| signature.id == id)
+    }
+
+    /// All of them in file order.
+    #[must_use]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Signature> {
+        self.signatures.iter()
+    }
+
+    /// The signature at a place in the set.
+    #[must_use]
+    pub fn at(&self, index: usize) -> &Signature {
+        &self.signatures[index]
+    }
+
+    /// Whether any signature looks in this scope.
+    #[must_use]
+    pub fn has(&self, scope: Scope) -> bool {
+        !self.searches[scope.index()].owners.is_empty()
+    }
+
+    /// The signatures that match a text, each once, in file order.
+    #[must_use]
+    pub fn find(&self, scope: Scope, is_xdist: bool, text: &str) -> Vec<Hit> {
+        let search = &self.searches[scope.index()];
+        let mut hits: Vec<Hit> = Vec::new();
+        for pattern in search.set.matches(text) {
+            let (index, place) = search.owners[pattern];
+            let signature = &self.signatures[index];
+            let holds = match signature.mode {
+                SessionMode::Any => true,
+                SessionMode::Serial => !is_xdist,
+                SessionMode::Xdist => is_xdist,
+            };
+            if !holds || signature.not.iter().any(|not| not.is_match(text)) {
+                continue;
+            }
+            let Some(found) = signature.patterns(scope)[place].find(text) else {
+                continue;
+            };
+            match hits.iter_mut().find(|hit| hit.signature == index) {
+                Some(hit) => hit.offset = hit.offset.min(found.start()),
+                None => hits.push(Hit {
+                    signature: index,
+                    offset: found.start(),
+                }),
+            }
+        }
+        hits.sort_by_key(|hit| hit.signature);
+        hits
+    }
+
+    /// The signatures whose `last` matches the last line of a per-test log.
+    #[must_use]
+    pub fn find_last(&self, line: &str) -> Vec<usize> {
+        self.signatures
+            .iter()
+            .enumerate()
+            .filter(|(_, signature)| signature.last.iter().any(|last| last.is_match(line)))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// Examples that do not behave as their signature says, as sentences.
+    #[must_use]
+    pub fn failing_examples(&self) -> Vec<String> {
+        let mut failing = Vec::new();
+        for (index, signature) in self.signatures.iter().enumerate() {
+            for example in &signature.matches {
+                if !self.example_matches(index, example) {
+                    failing.push(format!(
+                        "`{}` in `{}`, line {}: does not match its example `{example}`",
+                        signature.id, signature.file, signature.line
+                    ));
+                }
+            }
+            for example in &signature.rejects {
+                if self.example_matches(index, example) {
+                    failing.push(format!(
+                        "`{}` in `{}`, line {}: matches `{example}`, which it should reject",
+                        signature.id, signature.file, signature.line
+                    ));
+                }
+            }
+        }
+        failing
+    }
+
+    /// Whether a signature matches an example, in any of its scopes.
+    #[must_use]
+    pub fn example_matches(&self, index: usize, example: &str) -> bool {
+        let plain: String = example
+            .lines()
+            .map(|line| line.strip_prefix("E   ").unwrap_or(line))
+            .collect::<Vec<_>>()
+            .join("\n");
+        let signature = &self.signatures[index];
+        [false, true].iter().any(|is_xdist| {
+            signature.scope.iter().any(|scope| {
+                // An example of a failure is no example of a log, whose patterns are looser.
+                (*scope != Scope::TestLog || signature.log_any.is_empty())
+                    && self
+                        .find(*scope, *is_xdist, &plain)
+                        .iter()
+                        .any(|hit| hit.signature == index)
+            })
+        })
+    }
+}
+
+impl Signature {
+    fn patterns(&self, scope: Scope) -> &[Regex] {
+        match scope {
+            Scope::TestLog if !self.log_any.is_empty() => &self.log_any,
+            Scope::Failure if !self.failure_any.is_empty() => &self.failure_any,
+            _ => &self.any,
+        }
+    }
+}
+
+fn search(signatures: &[Signature], scope: Scope) -> Result<Search, SignatureError> {
+    let mut patterns = Vec::new();
+    let mut owners = Vec::new();
+    for (index, signature) in signatures.iter().enumerate() {
+        if !signature.scope.contains(&scope) {
+            continue;
+        }
+        for (place, pattern) in signature.patterns(scope).iter().enumerate() {
+            patterns.push(pattern.as_str());
+            owners.push((index, place));
+        }
+    }
+    let set = RegexSetBuilder::new(&patterns)
+        .multi_line(true)
+        .size_limit(64 << 20)
+        .build()
+        .map_err(|error| SignatureError {
+            file: signatures
+                .first()
+                .map(|signature| signature.file.clone())
+                .unwrap_or_default(),
+            line: 1,
+            column: 1,
+            id: None,
+            message: format!(
+                "the patterns of scope `{}` are too large together: {error}",
+                scope.as_str()
+            ),
+        })?;
+    Ok(Search { set, owners })
+}

@@ -1,0 +1,105 @@
+//! The command line of a session.
+
+use crate::model::Mode;
+
+use super::trail;
+
+/// pytest's command for an attempt, without a shell. The user's own `-n` outweighs the mode's, and `trail` loads
+/// the plugin that writes down what runs.
+#[must_use]
+pub fn argv(mode: Mode, trail: bool, args: &[String]) -> Vec<String> {
+    let mut words: Vec<String> = ["python3", "-m", "pytest"].map(str::to_owned).into();
+    if let Mode::Xdist(workers) = mode
+        && !has_workers(args)
+    {
+        words.extend(["-n".to_owned(), workers.to_string()]);
+    }
+    if trail {
+        words.extend(["-p".to_owned(), trail::PLUGIN_MODULE.to_owned()]);
+    }
+    words.extend(args.iter().cloned());
+    words
+}
+
+/// Whether the arguments say how many workers there are.
+#[must_use]
+pub fn has_workers(args: &[String]) -> bool {
+    args.iter().take_while(|arg| *arg != "--").any(|arg| {
+        arg == "-n"
+            || arg == "--numprocesses"
+            || arg.starts_with("--numprocesses=")
+            || arg
+                .strip_prefix("-n")
+                .is_some_and(|value| value.parse::<u32>().is_ok() || matches!(value, "auto" | "logical"))
+    })
+}
+
+/// Whether the arguments say that the session prints no closing line: `-qq`, or no terminal reporter at all.
+#[must_use]
+pub fn prints_no_closing(argv: &[String]) -> bool {
+    let mut quiet = 0_i32;
+    let mut last = "";
+    for arg in argv {
+        if arg == "no:terminal" && last == "-p" || arg == "-pno:terminal" {
+            return true;
+        }
+        match arg.as_str() {
+            "--quiet" => quiet += 1,
+            "--verbose" => quiet -= 1,
+            _ => {
+                if let Some(letters) = arg.strip_prefix('-')
+                    && !letters.is_empty()
+                    && letters
+                        .chars()
+                        .all(|letter| matches!(letter, 'q' | 'v' | 's' | 'x' | 'l'))
+                {
+                    for letter in letters.chars() {
+                        quiet += i32::from(letter == 'q') - i32::from(letter == 'v');
+                    }
+                }
+            }
+        }
+        last = arg;
+    }
+    quiet >= 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_mode_and_the_trail_come_before_the_users_arguments() {
+        let args = words("tests/a.py -x");
+        assert_eq!(
+            argv(Mode::Serial, false, &args),
+            words("python3 -m pytest tests/a.py -x")
+        );
+        assert_eq!(
+            argv(Mode::Xdist(4), true, &args),
+            words("python3 -m pytest -n 4 -p reproduce_flaky_trail tests/a.py -x")
+        );
+    }
+
+    #[test]
+    fn workers_that_the_user_named_are_not_named_again() {
+        for line in ["-n 2", "-n2", "-nauto", "--numprocesses=3", "a.py --numprocesses 3"] {
+            let args = words(line);
+            assert!(!argv(Mode::Xdist(4), false, &args).contains(&"4".to_owned()), "{line}");
+        }
+        assert!(!has_workers(&words("--no-header -nope")));
+    }
+
+    #[test]
+    fn only_doubly_quiet_sessions_print_no_closing_line() {
+        assert!(prints_no_closing(&words("pytest -qq a.py")));
+        assert!(prints_no_closing(&words("pytest -q -q")));
+        assert!(prints_no_closing(&words("pytest -p no:terminal")));
+        assert!(!prints_no_closing(&words("pytest -q a.py")));
+        assert!(!prints_no_closing(&words("pytest -qqv a.py")));
+    }
+}

@@ -1,0 +1,194 @@
+//! Stacks that a dying or stuck interpreter prints: faulthandler's fatal block and watchdog, pytest-timeout's banner.
+
+use crate::pytest::nodeid;
+
+/// What printed a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StackKind {
+    /// `Fatal Python error`: the process is dying.
+    Fatal,
+    /// `Timeout (0:00:05)!`: faulthandler's watchdog looks and goes on.
+    Watchdog,
+    /// pytest-timeout's `+++ Timeout +++`.
+    Timeout,
+}
+
+/// A stack and what it tells.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own; any of them may hold together"
+)]
+pub struct Stack {
+    /// What printed it.
+    pub kind: StackKind,
+    /// Line of its head.
+    pub line: u64,
+    /// The head itself.
+    pub text: String,
+    /// Whether it is a pytest process's own: a frame of pytest's is in it.
+    pub is_pytest: bool,
+    /// Whether the dying thread is that of a process which a test started.
+    pub is_child: bool,
+    /// Whether any frame was there.
+    pub has_frames: bool,
+    /// The test that the progress showed running; `None` under xdist and without ids.
+    pub running: Option<String>,
+    /// The test it passes through: file and function.
+    pub test: Option<(String, String)>,
+    /// The innermost frame of the thread that died.
+    pub top: Option<String>,
+    /// Whether pytest went on after it.
+    pub is_followed: bool,
+    /// Whether it came after the closing line.
+    pub is_late: bool,
+    /// Whether the thread being read is the one that died.
+    is_current: bool,
+    /// A test found in the thread being read.
+    candidate: Option<(String, String)>,
+    /// Whether a frame of pytest's was seen in the thread being read.
+    is_inside: bool,
+}
+
+impl Stack {
+    /// A stack with nothing but its head.
+    #[must_use]
+    pub fn new(kind: StackKind, line: u64, text: &str, is_late: bool) -> Stack {
+        Stack {
+            kind,
+            line,
+            text: text.trim().chars().take(400).collect(),
+            is_pytest: false,
+            is_child: false,
+            has_frames: false,
+            running: None,
+            test: None,
+            top: None,
+            is_followed: false,
+            is_late,
+            is_current: true,
+            candidate: None,
+            is_inside: false,
+        }
+    }
+
+    /// Takes one more line; false when it does not belong to the stack.
+    pub fn take(&mut self, text: &str) -> bool {
+        let body = text.trim();
+        if body.is_empty() {
+            return true;
+        }
+        if body.starts_with("Current thread 0x") {
+            // The others are printed for company.
+            self.is_current = true;
+            self.top = None;
+        } else if body.starts_with("Thread 0x") {
+            self.is_current = false;
+        }
+        if body.starts_with("Thread 0x") || body.starts_with("Current thread 0x") || body.starts_with("~~~") {
+            self.candidate = None;
+            self.is_inside = false;
+            return true;
+        }
+        if let Some((file, function)) = frame(body) {
+            self.frame(file, function, body);
+            return true;
+        }
+        // pytest-timeout shows the source of each frame and a notice when the handler is not the default one.
+        body.starts_with("<no Python frame>")
+            || body == "..."
+            || body.starts_with("Extension modules:")
+            || body.starts_with("Current thread's C stack trace")
+            || body.starts_with("Binary file \"")
+            || body.starts_with("Python runtime state:")
+            || body.starts_with("<tstate is freed>")
+            || body.starts_with("Garbage-collecting")
+            || body.starts_with("<cannot get C stack")
+            || (self.kind == StackKind::Timeout && (text.starts_with("    ") || body.starts_with("~~")))
+    }
+
+    fn frame(&mut self, file: &str, function: &str, body: &str) {
+        self.has_frames = true;
+        if self.top.is_none() && (self.is_current || self.kind != StackKind::Fatal) {
+            self.top = Some(body.to_owned());
+        }
+        let is_runner = [
+            "/_pytest/",
+            "/pluggy/",
+            "/xdist/",
+            "/execnet/",
+            "/pytest/",
+            "\\_pytest\\",
+        ]
+        .iter()
+        .any(|part| file.contains(part))
+            || file.ends_with("pytest_timeout.py");
+        let is_test = function.starts_with("test") && nodeid::is_file(file) && !is_runner;
+        // A child of multiprocessing inherits the test's frames; it is the child that died.
+        self.is_child |= !self.is_pytest
+            && ["/multiprocessing/", "/concurrent/futures/process.py"]
+                .iter()
+                .any(|part| file.contains(part));
+        self.is_pytest |= is_runner && !self.is_child;
+        if self.kind == StackKind::Timeout {
+            // Oldest first: the test is the first one after pytest's own frames.
+            if is_runner {
+                self.candidate = None;
+                self.is_inside = true;
+            } else if is_test && self.candidate.is_none() && self.is_inside {
+                self.candidate = Some((file.to_owned(), function.to_owned()));
+                self.test.clone_from(&self.candidate);
+            }
+            return;
+        }
+        // Newest first: the test is the last one before pytest's own frames.
+        if is_runner && !self.is_inside {
+            self.is_inside = true;
+            if self.test.is_none() {
+                self.test = self.candidate.take();
+            }
+        } else if is_test && !self.is_inside {
+            self.candidate = Some((file.to_owned(), function.to_owned()));
+        }
+    }
+
+    /// The test, also where the stack broke off before pytest's own frames.
+    #[must_use]
+    pub fn test(&self) -> Option<&(String, String)> {
+        self.test.as_ref().or(self.candidate.as_ref())
+    }
+}
+
+/// Reads `File "…", line 3 in f` and `File "…", line 3, in f`.
+fn frame(body: &str) -> Option<(&str, &str)> {
+    let rest = body.strip_prefix("File \"")?;
+    let (file, rest) = rest.split_once("\", line ")?;
+    let rest = rest.trim_start_matches(|char: char| char.is_ascii_digit());
+    let function = rest.strip_prefix(", in ").or_else(|| rest.strip_prefix(" in "))?;
+    Some((file, function.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_test_is_the_frame_next_to_pytests_own() {
+        let mut stack = Stack::new(StackKind::Fatal, 1, "Fatal Python error: Aborted", false);
+        for line in [
+            "",
+            "Current thread 0x00007f (most recent call first):",
+            "  File \"/w/tests/helpers.py\", line 3 in test_helper",
+            "  File \"/w/tests/test_a.py\", line 9 in test_abort",
+            "  File \"/v/_pytest/python.py\", line 194 in pytest_pyfunc_call",
+            "  File \"/w/tests/test_other.py\", line 9 in test_outer",
+            "",
+            "Extension modules: numpy (total: 1)",
+        ] {
+            assert!(stack.take(line), "{line}");
+        }
+        assert!(!stack.take("tests/a.py::test_x PASSED"));
+        assert_eq!(stack.test().unwrap().1, "test_abort");
+        assert!(stack.is_pytest);
+    }
+}

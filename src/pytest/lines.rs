@@ -1,0 +1,328 @@
+//! Lines of a console log as pytest wrote them: without color, carriage returns, and what continuous integration
+//! put in front, decoded lossily, and never longer than a fixed bound.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead};
+
+use super::prefix::{self, Prefix};
+use super::row;
+
+/// Bytes kept of the beginning of a line.
+const HEAD: usize = 24 * 1024;
+/// Bytes kept of the end of a longer line.
+const TAIL: usize = 8 * 1024;
+
+/// Reads a log line by line; memory does not grow with the log.
+pub struct Lines<R> {
+    reader: R,
+    number: u64,
+    /// The current line's bytes, shortened, without its newline.
+    raw: Vec<u8>,
+    /// Where the next part of `raw` begins; carriage returns divide a line into parts.
+    next_part: Option<usize>,
+    is_terminated: bool,
+    prefix: Option<Prefix>,
+    was_stripped: bool,
+    /// Length of the prefix of the line handed out last.
+    text: String,
+}
+
+/// One line, or one part of a line that carriage returns divide.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// Number in the file, from 1.
+    pub number: u64,
+    /// Its text.
+    pub text: &'a str,
+    /// Whether a newline ends it; only the last line of a log can lack one.
+    pub is_terminated: bool,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Reads from the beginning of a log.
+    pub fn new(reader: R) -> Lines<R> {
+        Lines {
+            reader,
+            number: 0,
+            raw: Vec::new(),
+            next_part: None,
+            is_terminated: true,
+            prefix: None,
+            was_stripped: false,
+            text: String::new(),
+        }
+    }
+
+    /// Fixes what stands in front of every line, now that the line handed out last is known to be pytest's own.
+    pub fn settle(&mut self) {
+        if self.prefix.is_none() && !self.was_stripped {
+            self.prefix = Some(Prefix::default());
+        }
+    }
+
+    /// The next line.
+    ///
+    /// # Errors
+    /// Only the reader's own.
+    pub fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
+        let start = if let Some(start) = self.next_part.take() {
+            start
+        } else if self.fill()? {
+            0
+        } else {
+            return Ok(None);
+        };
+        let end = match memchr::memchr(b'\r', &self.raw[start..]) {
+            Some(at) => {
+                self.next_part = Some(start + at + 1);
+                start + at
+            }
+            None => self.raw.len(),
+        };
+        let decoded = decode(&self.raw[start..end]);
+        let text = decoded.as_ref();
+        let cut = match &self.prefix {
+            Some(prefix) => prefix.length(text),
+            None => {
+                if let Some(at) = header_start(text) {
+                    let prefix = Prefix::learn(&text[..at]);
+                    let length = prefix.length(text);
+                    self.prefix = Some(prefix);
+                    length
+                } else {
+                    prefix::stamp(text).map_or(0, |(_, length)| length)
+                }
+            }
+        };
+        self.was_stripped = cut > 0;
+        self.text.clear();
+        self.text.push_str(&text[cut..]);
+        Ok(Some(Line {
+            number: self.number,
+            text: &self.text,
+            is_terminated: self.is_terminated || self.next_part.is_some(),
+        }))
+    }
+
+    /// Reads one line's bytes into `raw`; false at the end of the log.
+    fn fill(&mut self) -> io::Result<bool> {
+        self.raw.clear();
+        self.is_terminated = false;
+        let mut any = false;
+        let mut is_long = false;
+        loop {
+            let buffer = match self.reader.fill_buf() {
+                Ok(buffer) => buffer,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if buffer.is_empty() {
+                break;
+            }
+            any = true;
+            let (piece, used) = match memchr::memchr(b'\n', buffer) {
+                Some(at) => {
+                    self.is_terminated = true;
+                    (&buffer[..at], at + 1)
+                }
+                None => (buffer, buffer.len()),
+            };
+            self.raw.extend_from_slice(piece);
+            self.reader.consume(used);
+            if self.raw.len() > HEAD + 2 * TAIL {
+                is_long = true;
+                self.raw.drain(HEAD..self.raw.len() - TAIL);
+            }
+            if self.is_terminated {
+                break;
+            }
+        }
+        if is_long && self.raw.len() > HEAD + TAIL {
+            self.raw.drain(HEAD..self.raw.len() - TAIL);
+        }
+        while matches!(self.raw.last(), Some(b'\r' | 0)) {
+            self.raw.pop();
+        }
+        if any {
+            self.number += 1;
+            if self.number == 1 && self.raw.starts_with(b"\xef\xbb\xbf") {
+                self.raw.drain(..3);
+            }
+        }
+        Ok(any)
+    }
+}
+
+/// Where the rule of `=` of pytest's first line begins.
+fn header_start(text: &str) -> Option<usize> {
+    for title in [
+        "= test session starts =",
+        "= FAILURES =",
+        "= ERRORS =",
+        "= short test summary info =",
+    ] {
+        if let Some(at) = memchr::memmem::find(text.as_bytes(), title.as_bytes()) {
+            let before = text[..=at].trim_end_matches('=');
+            return Some(before.len());
+        }
+    }
+    // Quiet sessions have no rules; their last line is a list of counts and a time.
+    if text.ends_with('s') && text.contains(" in ") {
+        for (at, _) in text
+            .char_indices()
+            .filter(|(_, char)| char.is_ascii_digit() || *char == 'n')
+        {
+            let is_start = text[..at].chars().next_back().is_none_or(char::is_whitespace);
+            if is_start && row::closing(&text[at..]).is_some() {
+                return Some(at);
+            }
+        }
+    }
+    None
+}
+
+/// Text of a line without escape sequences.
+fn decode(bytes: &[u8]) -> Cow<'_, str> {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(String::from_utf8_lossy(bytes).into_owned()),
+    };
+    // UTF-16, and what a power cut leaves: the rest reads well enough without the zeros.
+    let text = if memchr::memchr(0, text.as_bytes()).is_some() {
+        Cow::Owned(text.replace(['\0', '\u{fffd}'], ""))
+    } else {
+        text
+    };
+    // As `cat -v` shows it.
+    let text = if memchr::memmem::find(text.as_bytes(), b"^[[").is_some() {
+        Cow::Owned(text.replace("^[[", "\u{1b}["))
+    } else {
+        text
+    };
+    if memchr::memchr(0x1b, text.as_bytes()).is_some() {
+        return Cow::Owned(strip_escapes(&text));
+    }
+    // A log copied out of a browser has lost the escape bytes and kept what followed them.
+    if memchr::memmem::find(text.as_bytes(), b"[0m").is_some() {
+        return Cow::Owned(strip_bare_colors(&text));
+    }
+    text
+}
+
+/// Removes terminal sequences: CSI, OSC, APC and the two-byte ones.
+fn strip_escapes(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(0x1b, rest.as_bytes()) {
+        plain.push_str(&rest[..at]);
+        rest = after_escape(&rest[at + 1..]);
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// What follows a sequence whose escape byte has been read.
+fn after_escape(text: &str) -> &str {
+    let bytes = text.as_bytes();
+    let end = match bytes.first() {
+        Some(b'[') => {
+            let parameters = bytes[1..]
+                .iter()
+                .take_while(|byte| (0x20..=0x3f).contains(*byte))
+                .count();
+            let is_ended = bytes
+                .get(1 + parameters)
+                .is_some_and(|byte| (0x40..=0x7e).contains(byte));
+            1 + parameters + usize::from(is_ended)
+        }
+        Some(b']' | b'_' | b'P' | b'^') => match memchr::memchr2(0x07, 0x1b, bytes) {
+            Some(at) if bytes[at] == 0x1b && bytes.get(at + 1) == Some(&b'\\') => at + 2,
+            Some(at) if bytes[at] == 0x1b => at,
+            Some(at) => at + 1,
+            None => bytes.len(),
+        },
+        Some(b'(' | b')' | b'#' | b'%') => 1 + text[1..].chars().next().map_or(0, char::len_utf8),
+        Some(_) => text.chars().next().map_or(0, char::len_utf8),
+        None => 0,
+    };
+    &text[end..]
+}
+
+/// Removes `[31m`, `[1;32m` and the like where their escape byte is lost.
+fn strip_bare_colors(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('[') {
+        plain.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        let length = after
+            .bytes()
+            .take_while(|byte| byte.is_ascii_digit() || *byte == b';')
+            .count();
+        if length <= 12 && after.as_bytes().get(length) == Some(&b'm') {
+            rest = &after[length + 1..];
+        } else {
+            plain.push('[');
+            rest = after;
+        }
+    }
+    plain.push_str(rest);
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(log: &[u8]) -> Vec<(u64, String)> {
+        let mut lines = Lines::new(log);
+        let mut read = Vec::new();
+        while let Some(line) = lines.next_line().unwrap() {
+            read.push((line.number, line.text.to_owned()));
+        }
+        read
+    }
+
+    #[test]
+    fn colors_carriage_returns_and_prefixes_are_gone() {
+        let log = b"2024-05-01T12:34:56.1234567Z \x1b[1m===== test session starts =====\x1b[0m\r\n\
+            2024-05-01T12:34:57.1234567Z collecting ... \rcollected 1 item\r\n\
+            2024-05-01T12:34:57.1234567Z \r\nno prefix here\n\xff";
+        let texts: Vec<(u64, String)> = read(log);
+        let expected = [
+            (1, "===== test session starts ====="),
+            (2, "collecting ... "),
+            (2, "collected 1 item"),
+            (3, ""),
+            (4, "no prefix here"),
+            (5, "\u{fffd}"),
+        ];
+        assert_eq!(texts, expected.map(|(number, text)| (number, text.to_owned())));
+    }
+
+    #[test]
+    fn a_line_of_a_hundred_megabytes_keeps_its_two_ends() {
+        let log = [b"start".as_slice(), &vec![b'x'; 3_000_000], b"end\nnext"].concat();
+        let mut lines = Lines::new(io::BufReader::new(log.as_slice()));
+        let line = lines.next_line().unwrap().unwrap();
+        assert!(line.text.len() <= HEAD + TAIL);
+        assert!(line.text.starts_with("start") && line.text.ends_with("end"));
+        assert_eq!(lines.next_line().unwrap().unwrap().text, "next");
+    }
+
+    #[test]
+    fn utf_16_and_caret_notation_are_read() {
+        let log: Vec<u8> = "\u{feff}2 passed\r\n^[[31mx^[[0m\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        assert_eq!(read(&log)[0].1, "2 passed");
+        assert_eq!(read(&log)[1].1, "x");
+    }
+
+    #[test]
+    fn timestamps_printed_by_the_tests_themselves_stay_once_the_header_came_without_one() {
+        let log = b"==== test session starts ====\n2024-05-01T12:34:56Z FAILED\n";
+        assert_eq!(read(log)[1].1, "2024-05-01T12:34:56Z FAILED");
+    }
+}

@@ -1,0 +1,143 @@
+"""Writes down what a pytest session does, one JSON line at a time, so that a crash cannot take it along.
+
+Loaded with ``-p reproduce_flaky_trail``. The file is named by the variable REPRODUCE_FLAKY_TRAIL; without it
+nothing happens. Every line is an unbuffered append: an abort, SIGKILL or ``os._exit`` leaves all of them.
+Works with pytest 7 to 9, in xdist's workers, in forked tests and with reruns. Whatever goes wrong in here is
+swallowed: an instrument must not fail what it measures.
+"""
+
+import json
+import os
+import time
+
+_now = time.time
+_write = os.write
+_quote = json.encoder.encode_basestring_ascii
+
+
+def _reason(report):
+    """First lines of what went wrong, bounded."""
+    longrepr = getattr(report, "longrepr", None)
+    crash = getattr(longrepr, "reprcrash", None)
+    text = getattr(crash, "message", None) or str(longrepr or "")
+    return text.strip()[:600]
+
+
+class _Trail:
+    """What every process of a session writes: where it begins and ends."""
+
+    def __init__(self, fd, worker, role):
+        self._fd = fd
+        self._worker = _quote(worker) if worker else "null"
+        self._role = role
+        self._held = ""
+        self._find_pid()
+        # Asking the kernel every time would cost a fifth of what a line costs.
+        os.register_at_fork(after_in_child=self._find_pid)
+
+    def _find_pid(self):
+        self._tail = '"worker":%s,"pid":%d,"at":%%.6f}\n' % (self._worker.replace("%", "%%"), os.getpid())
+
+    def _line(self, event, fields):
+        try:
+            line = '%s{"event":"%s",%s%s' % (self._held, event, fields, self._tail % _now())
+            self._held = ""
+            _write(self._fd, line.encode("ascii", "replace"))
+        except Exception:
+            pass
+
+    def begin(self, versions):
+        """Writes the first line of this process."""
+        self._line("session_start", '"role":"%s",%s' % (self._role, versions))
+
+    def pytest_internalerror(self, excrepr):
+        try:
+            self._line("internal_error", '"reason":%s,' % _quote(str(excrepr)[-600:]))
+        except Exception:
+            pass
+
+    def pytest_keyboard_interrupt(self, excinfo):
+        self._line("interrupted", "")
+
+    def pytest_sessionfinish(self, session, exitstatus):
+        try:
+            self._line("session_finish", '"role":"%s","exit_status":%d,' % (self._role, int(exitstatus)))
+        except Exception:
+            pass
+
+
+class _Running(_Trail):
+    """What a process that runs tests itself writes as well: before each test, and after each phase of it."""
+
+    def __init__(self, fd, worker, role):
+        super().__init__(fd, worker, role)
+        self._nodeid = None
+        self._quoted = ""
+
+    def _quoted_id(self, nodeid):
+        if nodeid is not self._nodeid:
+            self._quoted = _quote(nodeid)
+            self._nodeid = nodeid
+        return self._quoted
+
+    def pytest_runtest_logstart(self, nodeid, location):
+        try:
+            self._line("start", '"nodeid":%s,' % self._quoted_id(nodeid))
+        except Exception:
+            pass
+
+    def pytest_runtest_logreport(self, report):
+        try:
+            outcome, when = report.outcome, report.when
+            fields = '"nodeid":%s,"when":"%s","outcome":"%s","duration_s":%.6f,' % (
+                self._quoted_id(report.nodeid),
+                when,
+                outcome,
+                getattr(report, "duration", 0.0),
+            )
+            if outcome == "passed" and when == "teardown" and self._role == "main":
+                # The next line follows at once, with nothing of the suite's in between: one append for both.
+                # A worker may wait for its next test for long, so there it goes out by itself.
+                self._held = '{"event":"phase",%s%s' % (fields, self._tail % _now())
+                return
+            if outcome not in ("passed", "skipped"):
+                fields += '"reason":%s,' % _quote(_reason(report))
+            self._line("phase", fields)
+        except Exception:
+            pass
+
+    def pytest_collectreport(self, report):
+        try:
+            if report.failed:
+                self._line(
+                    "collect_error",
+                    '"nodeid":%s,"reason":%s,' % (_quote(report.nodeid), _quote(str(report.longrepr)[-600:])),
+                )
+        except Exception:
+            pass
+
+
+def pytest_configure(config):
+    """Opens the trail; a controller of workers runs no tests of its own."""
+    try:
+        path = os.environ.get("REPRODUCE_FLAKY_TRAIL")
+        if not path:
+            return
+        # Inherited by forked tests, closed in programs that tests start.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+        fd = os.open(path, flags, 0o666)
+        workerinput = getattr(config, "workerinput", None)
+        if workerinput is not None:
+            trail = _Running(fd, workerinput.get("workerid"), "worker")
+        elif getattr(config.option, "dist", "no") != "no" or getattr(config.option, "tx", None):
+            trail = _Trail(fd, None, "controller")
+        else:
+            trail = _Running(fd, None, "main")
+        config.pluginmanager.register(trail, "reproduce-flaky-trail")
+        import platform
+
+        import pytest
+
+        trail.begin('"pytest":%s,"python":%s,' % (_quote(pytest.__version__), _quote(platform.python_version())))
+    except Exception:
+        pass

@@ -1,0 +1,260 @@
+//! A sweep as `JUnit` XML: one case per test over all iterations, for Jenkins, GitHub and GitLab.
+//!
+//! A test that failed in any iteration is a failed case; its message says of how many. What no test is to blame for, a
+//! session that crashed before its first test, is a case of its own. Iterations that errored are a skipped case: they
+//! must be seen, and must not turn a job red.
+
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::figures;
+use crate::model::suite::{Case, Suite};
+
+/// The bytes of the report.
+///
+/// # Errors
+/// The writer's own; none for a memory buffer.
+pub fn xml(suites: &[Suite]) -> anyhow::Result<Vec<u8>> {
+    let mut report = Report::new("reproduce-flaky");
+    for suite in suites {
+        report.add_test_suite(test_suite(suite));
+    }
+    let mut bytes = Vec::new();
+    report.serialize(&mut bytes)?;
+    Ok(without_root_skipped(bytes))
+}
+
+/// Jenkins' schema knows `skipped` on a suite, and not on the root, where the crate writes it too.
+fn without_root_skipped(bytes: Vec<u8>) -> Vec<u8> {
+    let Ok(text) = String::from_utf8(bytes) else {
+        return Vec::new();
+    };
+    let root = text.find("<testsuites").unwrap_or(0);
+    let end = text[root..].find('>').map_or(text.len(), |at| root + at);
+    // Quotes are escaped inside attributes, so that this can only be the attribute itself.
+    let Some(start) = text[root..end].find(" skipped=\"").map(|at| root + at) else {
+        return text.into_bytes();
+    };
+    let value = start + " skipped=\"".len();
+    let after = text[value..end].find('"').map_or(end, |at| value + at + 1);
+    format!("{}{}", &text[..start], &text[after..]).into_bytes()
+}
+
+fn test_suite(suite: &Suite) -> TestSuite {
+    let mut xml = TestSuite::new(suite.name.as_str());
+    if let Some(started_at) = suite.started_at {
+        xml.set_timestamp(started_at);
+    }
+    if let Some(time) = suite
+        .duration_s
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    {
+        xml.set_time(time);
+    }
+    for (name, value) in &suite.properties {
+        xml.add_property((name.as_str(), value.as_str()));
+    }
+    for case in &suite.cases {
+        xml.add_test_case(test_case(suite, case));
+    }
+    if let Some((first, why)) = suite.errored.first() {
+        let mut status = TestCaseStatus::skipped();
+        let count = figures::count(suite.errored.len() as u64, "iteration", "iterations");
+        status.set_message(format!("{count} errored and are in no rate; iteration {first}: {why}"));
+        let lines: Vec<String> = suite
+            .errored
+            .iter()
+            .map(|(run, why)| format!("iteration {run}: {why}"))
+            .collect();
+        status.set_description(lines.join("\n"));
+        let mut case = TestCase::new("errored iterations", status);
+        case.set_classname(suite.name.as_str());
+        xml.add_test_case(case);
+    }
+    if !suite.words.is_empty() {
+        xml.set_system_out(suite.words.as_str());
+    }
+    xml
+}
+
+fn test_case(suite: &Suite, case: &Case) -> TestCase {
+    let (class, name) = class_and_name(&case.name);
+    let count = case.rate.count;
+    let status = if count.failed() == 0 {
+        TestCaseStatus::success()
+    } else {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+        let categories = case.categories.join(", ");
+        let evidence = case
+            .evidence
+            .first()
+            .map_or_else(String::new, |line| format!(": {line}"));
+        status.set_type(if categories.is_empty() { "UNKNOWN" } else { &categories });
+        status.set_message(format!(
+            "failed in {} of {} iterations, {}: {categories}{evidence}",
+            count.failed(),
+            count.of(),
+            figures::rate(&case.rate, suite.confidence)
+        ));
+        let runs: Vec<String> = case.runs.iter().map(u32::to_string).collect();
+        let mut body = vec![format!("iterations: {}", runs.join(" "))];
+        body.extend(case.evidence.iter().cloned());
+        if let Some(run) = case.runs.first() {
+            body.push(format!("reproduce-flaky show {}/run{run:03}", suite.name));
+        }
+        status.set_description(body.join("\n"));
+        status
+    };
+    let mut xml = TestCase::new(name, status);
+    xml.set_classname(if class.is_empty() { suite.name.clone() } else { class });
+    xml
+}
+
+/// Class and name as pytest's own report has them, so that a viewer matches the two.
+fn class_and_name(nodeid: &str) -> (String, String) {
+    // What follows the first bracket is a parameter, which may hold any of the separators.
+    let (path, parameters) = nodeid.split_at(nodeid.find("::").map_or(nodeid.len(), |file| {
+        nodeid[file..].find('[').map_or(nodeid.len(), |at| file + at)
+    }));
+    match path.rsplit_once("::") {
+        None => (String::new(), nodeid.to_owned()),
+        Some((scope, name)) => {
+            let (file, classes) = scope
+                .split_once("::")
+                .map_or((scope, ""), |(file, classes)| (file, classes));
+            let mut class = file.strip_suffix(".py").unwrap_or(file).replace('/', ".");
+            if !classes.is_empty() {
+                class = format!("{class}.{}", classes.replace("::", "."));
+            }
+            (class, format!("{name}{parameters}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::model::comparison::Rate;
+    use crate::stats::Count;
+
+    fn case(name: &str, failed: u64, of: u64) -> Case {
+        Case {
+            name: name.to_owned(),
+            rate: Rate::new(Count::new(failed, of).unwrap(), 0.95),
+            categories: if failed > 0 { vec!["A1".to_owned()] } else { Vec::new() },
+            runs: if failed > 0 { vec![29, 35] } else { Vec::new() },
+            evidence: if failed > 0 {
+                vec!["E   assert 1 < 2 & \u{1b}[31m\"x\"\u{0}".to_owned()]
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    fn suite() -> Suite {
+        Suite {
+            name: "serial".to_owned(),
+            started_at: DateTime::from_timestamp(1_760_000_000, 0),
+            duration_s: Some(12.5),
+            confidence: 0.95,
+            cases: vec![
+                case("tests/router/test_e2e.py::test_router_decisions[jetstream-nats]", 2, 75),
+                case("tests/router/test_e2e.py::TestSync::test_file", 0, 75),
+                case("session", 1, 75),
+            ],
+            errored: vec![(7, "A5".to_owned())],
+            properties: vec![("image".to_owned(), "app:1".to_owned())],
+            words: "2/75 failed".to_owned(),
+        }
+    }
+
+    #[test]
+    fn cases_carry_pytests_own_names() {
+        for (id, class, name) in [
+            ("tests/a.py::test_x[a::b/c]", "tests.a", "test_x[a::b/c]"),
+            ("tests/a.py::T::U::test_x", "tests.a.T.U", "test_x"),
+            ("tests/a.py", "", "tests/a.py"),
+            ("session", "", "session"),
+        ] {
+            assert_eq!(class_and_name(id), (class.to_owned(), name.to_owned()), "{id}");
+        }
+    }
+
+    #[test]
+    fn the_document_says_how_often_and_why() {
+        let text = String::from_utf8(xml(&[suite()]).unwrap()).unwrap();
+        assert_eq!(
+            text.lines().nth(1).unwrap(),
+            r#"<testsuites name="reproduce-flaky" tests="4" failures="2" errors="0">"#
+        );
+        for part in [
+            r#"<testcase name="test_router_decisions[jetstream-nats]" classname="tests.router.test_e2e">"#,
+            r#"message="failed in 2 of 75 iterations, 2.7 % (0.73 % to 9.2 %): A1: E   assert 1 &lt; 2 &amp; &quot;x&quot;" type="A1""#,
+            "iterations: 29 35",
+            "reproduce-flaky show serial/run029",
+            r#"<testcase name="test_file" classname="tests.router.test_e2e.TestSync"/>"#,
+            r#"<skipped message="1 iteration errored and are in no rate; iteration 7: A5">"#,
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+
+    /// Elements with the attributes that Jenkins' schema (junit-10.xsd of its xUnit plugin) gives them.
+    const SCHEMA: [(&str, &[&str]); 9] = [
+        ("testsuites", &["name", "time", "tests", "failures", "errors"]),
+        (
+            "testsuite",
+            &[
+                "name",
+                "tests",
+                "failures",
+                "errors",
+                "group",
+                "time",
+                "skipped",
+                "timestamp",
+                "hostname",
+                "id",
+                "package",
+                "file",
+                "log",
+                "url",
+            ],
+        ),
+        ("testcase", &["name", "time", "classname", "group"]),
+        ("failure", &["type", "message"]),
+        ("error", &["type", "message"]),
+        ("skipped", &["type", "message"]),
+        ("properties", &[]),
+        ("property", &["name", "value"]),
+        ("system-out", &[]),
+    ];
+
+    #[test]
+    fn every_element_and_attribute_is_one_of_jenkins_schema() {
+        let text = String::from_utf8(xml(&[suite(), Suite::default()]).unwrap()).unwrap();
+        let tag = regex::Regex::new(r#"<([a-z][\w-]*)((?:\s+[\w-]+="[^"<]*")*)\s*/?>"#).unwrap();
+        let attribute = regex::Regex::new(r#"([\w-]+)=""#).unwrap();
+        let value = regex::Regex::new(r#""[^"]*""#).unwrap();
+        let mut n_tags = 0;
+        for found in tag.captures_iter(&text) {
+            let (_, allowed) = SCHEMA
+                .iter()
+                .find(|(name, _)| *name == &found[1])
+                .unwrap_or_else(|| panic!("{}", &found[0]));
+            let attributes = value.replace_all(&found[2], "\"");
+            for name in attribute.captures_iter(&attributes) {
+                assert!(allowed.contains(&&name[1]), "{}", &found[0]);
+            }
+            n_tags += 1;
+        }
+        assert_eq!(
+            n_tags,
+            text.matches('<').count() - text.matches("</").count() - text.matches("<?").count()
+        );
+        assert!(!text.contains('\u{1b}') && !text.contains('\u{0}'));
+    }
+}

@@ -1,0 +1,31 @@
+//! Sweeps on disk: the only place that knows file names.
+//!
+//! The truth is the `runNNN` directories. One appears by a single rename, complete or not at all, and the first
+//! publisher of an iteration wins with or without locks; claims only keep two processes from doing the same work.
+//! Everything else in a sweep's directory is rebuilt from them. What tests wrote beside our files is neither followed
+//! nor believed.
+
+mod attempt;
+mod claim;
+mod durable;
+mod error;
+mod files;
+mod find;
+mod layout;
+mod publish;
+mod rows;
+mod scan;
+mod sweep;
+mod watch;
+
+pub use attempt::AttemptDir;
+pub use claim::{Claim, Claimed};
+pub use error::StoreError;
+pub use files::{RunDir, run_files};
+pub use find::{find_runs, find_sweeps};
+pub use layout::{TRAIL, iteration_of, natural_order, run_name};
+pub use publish::{Published, write_outcome};
+pub use rows::{Rebuilt, rebuild_rows};
+pub use scan::{Scan, ScannedRun, recorded, scan};
+pub use sweep::{Keep, Sweep};
+pub use watch::{InFlight, in_flight, sweeps_of_this_machine};

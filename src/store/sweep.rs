@@ -1,0 +1,247 @@
+//! An open sweep: its directory is created or resumed, its iterations claimed, its attempts begun.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use chrono::Utc;
+
+use super::attempt::AttemptDir;
+use super::claim::{self, Claim, ClaimNote, Claimed, SharedLock};
+use super::layout::{ATTEMPTS, CLAIMS, EVENTS, OUTCOME, SPEC, run_name, run_paths};
+use super::{StoreError, durable, scan};
+use crate::model::{Event, Outcome, Spec};
+
+/// What of an iteration that passed stays on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Everything.
+    #[default]
+    All,
+    /// The facts, the judgement and the trail; logs only of iterations that did not pass.
+    Failed,
+}
+
+/// A sweep's directory, open for recording. Any number of processes may have one open.
+#[derive(Debug)]
+pub struct Sweep {
+    pub(super) dir: PathBuf,
+    /// As the user would type it.
+    pub(super) shown: PathBuf,
+    pub(super) keep: Keep,
+    host: String,
+    notes: Vec<String>,
+}
+
+impl Sweep {
+    /// Creates `<logs_dir>/<spec.dir_name()>` or resumes what is there; the range on disk grows to include this one.
+    ///
+    /// # Errors
+    /// [`StoreError::Differs`] where it holds a sweep of something else; a place that cannot be written to.
+    pub fn open(logs_dir: &Path, spec: &Spec) -> Result<Sweep, StoreError> {
+        let shown = logs_dir.join(spec.dir_name());
+        for dir in [shown.clone(), shown.join(CLAIMS), shown.join(ATTEMPTS)] {
+            fs::create_dir_all(&dir).map_err(|cause| StoreError::io("create", &dir, cause))?;
+        }
+        let dir = fs::canonicalize(&shown).map_err(|cause| StoreError::io("open", &shown, cause))?;
+        let mut sweep = Sweep {
+            dir,
+            shown,
+            keep: Keep::All,
+            host: host(),
+            notes: Vec::new(),
+        };
+        let lock = SharedLock::take(&sweep.dir).map_err(|error| sweep.in_users_words(error))?;
+        if !lock.is_held() {
+            sweep.notes.push(format!(
+                "`{}` is on a file system without locks: two processes there may run the same iteration, and one result \
+                 of them is kept",
+                sweep.shown.display()
+            ));
+        }
+        if !sweep.dir.join(SPEC).exists() && !sweep.recorded()?.is_empty() {
+            sweep.notes.push(format!(
+                "`{}` has iterations but no {SPEC}: what they ran is not known, and they stay as they are",
+                sweep.shown.display()
+            ));
+        }
+        sweep.admit(spec).map_err(|error| sweep.in_users_words(error))?;
+        // Only events after it would suffer from a line that was cut short; results do not depend on them.
+        let _ = durable::end_torn_line(&sweep.dir.join(EVENTS));
+        Ok(sweep)
+    }
+
+    /// Compares the specification with the one on disk, and writes it where there is none.
+    fn admit(&self, spec: &Spec) -> Result<(), StoreError> {
+        let known = scan::read_spec(&self.dir, &self.shown)?;
+        if known.is_none() && durable::create(&self.dir, SPEC, &json(spec))? {
+            return durable::sync_dir(&self.dir);
+        }
+        let known = match known {
+            Some(known) => known,
+            // Without locks another process may have been first.
+            None => scan::read_spec(&self.dir, &self.shown)?.unwrap_or_else(|| spec.clone()),
+        };
+        let differences = spec.differences(&known);
+        if !differences.is_empty() {
+            let dir = self.shown.clone();
+            return Err(StoreError::Differs { dir, differences });
+        }
+        let (first, last) = (known.first.min(spec.first), known.last.max(spec.last));
+        if (first, last) != (known.first, known.last) {
+            let grown = Spec { first, last, ..known };
+            durable::replace(&self.dir, SPEC, &json(&grown))?;
+            durable::sync_dir(&self.dir)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down why this process stopped working on the sweep.
+    pub fn set_ended(&self, reason: &str) -> Result<(), StoreError> {
+        let _lock = SharedLock::take(&self.dir)?;
+        if let Some(known) = scan::read_spec(&self.dir, &self.shown)? {
+            let ended = Spec {
+                ended: Some(reason.to_owned()),
+                ..known
+            };
+            durable::replace(&self.dir, SPEC, &json(&ended))?;
+        }
+        Ok(())
+    }
+
+    /// Names the directory as the user would where an error names it in full.
+    pub(super) fn in_users_words(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Io { verb, path, cause } => StoreError::Io {
+                verb,
+                path: path
+                    .strip_prefix(&self.dir)
+                    .map_or(path.clone(), |rest| self.shown.join(rest)),
+                cause,
+            },
+            other => other,
+        }
+    }
+
+    /// Chooses what stays of iterations that pass.
+    #[must_use]
+    pub fn keep_logs(self, keep: Keep) -> Sweep {
+        Sweep { keep, ..self }
+    }
+
+    /// Where it is, absolute.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where it is, as the user would type it.
+    #[must_use]
+    pub fn shown(&self) -> &Path {
+        &self.shown
+    }
+
+    /// What the user should know about this directory before anything runs.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Iterations that have an answer.
+    pub fn recorded(&self) -> Result<BTreeSet<u32>, StoreError> {
+        scan::recorded(&self.dir)
+    }
+
+    /// Claims an iteration for this process. The claim holds until it is dropped or the process dies, however it dies.
+    pub fn claim(&self, iteration: u32) -> Result<Claimed, StoreError> {
+        if self.is_recorded(iteration) {
+            return Ok(Claimed::Recorded);
+        }
+        let taken = claim::take(&self.dir, iteration).map_err(|error| self.in_users_words(error))?;
+        let Some(claim) = taken else {
+            return Ok(Claimed::Elsewhere);
+        };
+        // The claim's last holder may have published between our look and our lock.
+        if self.is_recorded(iteration) {
+            return Ok(Claimed::Recorded);
+        }
+        Ok(Claimed::Ours(claim))
+    }
+
+    fn is_recorded(&self, iteration: u32) -> bool {
+        run_paths(&self.dir, iteration).iter().any(|path| scan::is_run(path))
+    }
+
+    /// Makes the directory of an attempt, with its log open.
+    pub fn new_attempt(&self, claim: &Claim) -> Result<AttemptDir, StoreError> {
+        let attempts = self.dir.join(ATTEMPTS);
+        let pid = std::process::id();
+        // Attempts before this one are still there, ours and those of a process that had our number.
+        for number in 1.. {
+            let name = format!("{}.{}-{pid}-{number}", run_name(claim.iteration), self.host);
+            match AttemptDir::create(&attempts, name) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !attempts.exists() => {
+                    fs::create_dir_all(&attempts).map_err(|cause| StoreError::io("create", &attempts, cause))?;
+                }
+                Err(cause) => {
+                    return Err(self.in_users_words(StoreError::io("create an attempt in", &attempts, cause)));
+                }
+                Ok(dir) => {
+                    claim.describe(&ClaimNote {
+                        host: self.host.clone(),
+                        pid,
+                        attempt: dir.name().to_owned(),
+                        since: Utc::now(),
+                    });
+                    return Ok(dir);
+                }
+            }
+        }
+        unreachable!("four thousand million attempts do not fit on a disk")
+    }
+
+    /// Appends an event to the sweep's log of events.
+    pub fn append_event(&self, event: &Event) -> Result<(), StoreError> {
+        let path = self.dir.join(EVENTS);
+        let mut line = serde_json::to_vec(event).map_err(|error| StoreError::io("write", &path, error.into()))?;
+        line.push(b'\n');
+        durable::append(&path, &line).map_err(|cause| self.in_users_words(StoreError::io("write", &path, cause)))
+    }
+
+    /// The judgement of a recorded iteration; `None` where it has none that can be read.
+    pub fn outcome(&self, iteration: u32) -> Result<Option<Outcome>, StoreError> {
+        for dir in run_paths(&self.dir, iteration) {
+            let path = dir.join(OUTCOME);
+            match durable::read(&path) {
+                Ok(Some(bytes)) => return Ok(serde_json::from_slice(&bytes).ok()),
+                Ok(None) => {}
+                Err(cause) if cause.kind() == io::ErrorKind::NotADirectory => {}
+                Err(cause) => return Err(StoreError::io("read", &path, cause)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A document of ours: indented, for people, with an end of line.
+pub(super) fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(value).expect("our values have string keys and finite numbers or null");
+    bytes.push(b'\n');
+    bytes
+}
+
+/// Name of this machine, fit for file and container names.
+fn host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name: String = name
+        .split('.')
+        .next()
+        .unwrap_or("")
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' })
+        .take(40)
+        .collect();
+    if name.is_empty() { "host".to_owned() } else { name }
+}

@@ -1,0 +1,167 @@
+//! The judge on labelled logs of real sessions: `tests/fixtures/expected.toml` says what each is.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, BufRead};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use reproduce_flaky::commands::classify;
+use reproduce_flaky::judge::{self, RunFiles, SignatureSet};
+use reproduce_flaky::model::{Exit, Outcome};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Expected {
+    case: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    path: String,
+    outcome: String,
+    categories: BTreeSet<String>,
+    failing_tests: Vec<String>,
+    #[serde(default)]
+    trap: bool,
+    #[serde(default)]
+    held: bool,
+}
+
+static SIGNATURES: LazyLock<SignatureSet> = LazyLock::new(SignatureSet::built_in);
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn cases(file: &str) -> Vec<Case> {
+    let text = fs::read_to_string(fixtures().join(file)).unwrap();
+    toml::from_str::<Expected>(&text).unwrap().case
+}
+
+fn judge_fixture(path: &str) -> Outcome {
+    classify::judge_path(&fixtures().join(path), &SIGNATURES).unwrap()
+}
+
+fn names_the_tests(wanted: &[String], outcome: &Outcome) -> bool {
+    if wanted.len() == 1 && wanted[0] == "*" {
+        return true;
+    }
+    let mut found: BTreeSet<&str> = outcome.failing_tests.iter().map(String::as_str).collect();
+    let all = wanted.iter().all(|test| match test.strip_prefix('~') {
+        Some(test) => found.remove(test) || found.remove(test.split('[').next().unwrap_or(test)),
+        None => found.remove(test.as_str()),
+    });
+    all && found.is_empty()
+}
+
+fn wrong(case: &Case) -> Option<String> {
+    let outcome = judge_fixture(&case.path);
+    let categories: BTreeSet<String> = outcome.categories.iter().cloned().collect();
+    let is_right = outcome.outcome.as_str() == case.outcome
+        && categories == case.categories
+        && names_the_tests(&case.failing_tests, &outcome);
+    (!is_right).then(|| {
+        format!(
+            "{}: {} {:?} {:?} instead of {} {:?} {:?}",
+            case.path,
+            outcome.outcome.as_str(),
+            outcome.categories,
+            outcome.failing_tests,
+            case.outcome,
+            case.categories,
+            case.failing_tests
+        )
+    })
+}
+
+#[test]
+fn every_log_the_judge_was_made_with_is_judged_right() {
+    let wrong: Vec<String> = cases("expected.toml")
+        .iter()
+        .filter(|case| !case.held)
+        .filter_map(wrong)
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn of_the_logs_held_out_at_least_98_percent_are_judged_right() {
+    let held: Vec<Case> = cases("expected.toml").into_iter().filter(|case| case.held).collect();
+    assert!(held.len() >= 60);
+    let wrong: Vec<String> = held.iter().filter_map(wrong).collect();
+    assert!(wrong.len() * 50 <= held.len(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_trap_catches_the_judge() {
+    let wrong: Vec<String> = cases("expected.toml")
+        .iter()
+        .filter(|case| case.trap)
+        .filter_map(wrong)
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A log held in memory.
+struct Written<'a>(&'a str);
+
+impl RunFiles for Written<'_> {
+    fn console(&self) -> io::Result<Option<(String, Box<dyn BufRead + '_>)>> {
+        Ok(Some(("run.log".to_owned(), Box::new(self.0.as_bytes()))))
+    }
+
+    fn trail(&self) -> io::Result<Option<Box<dyn BufRead + '_>>> {
+        Ok(None)
+    }
+
+    fn test_logs(&self) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn open(&self, _: &str) -> io::Result<Box<dyn BufRead + '_>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+#[derive(Deserialize)]
+struct WrittenCases {
+    case: Vec<WrittenCase>,
+}
+
+#[derive(Deserialize)]
+struct WrittenCase {
+    name: String,
+    log: String,
+    exit: Option<Exit>,
+    outcome: String,
+    categories: BTreeSet<String>,
+    failing_tests: Vec<String>,
+}
+
+#[test]
+fn logs_written_by_hand_are_judged_right() {
+    let text = fs::read_to_string(fixtures().join("written.toml")).unwrap();
+    let mut wrong = Vec::new();
+    for case in toml::from_str::<WrittenCases>(&text).unwrap().case {
+        for log in [case.log.clone(), case.log.replace('\n', "\r\n")] {
+            let outcome = judge::judge(&Written(&log), case.exit.as_ref(), &SIGNATURES).unwrap();
+            let categories: BTreeSet<String> = outcome.categories.iter().cloned().collect();
+            if outcome.outcome.as_str() != case.outcome
+                || categories != case.categories
+                || !names_the_tests(&case.failing_tests, &outcome)
+            {
+                wrong.push(format!(
+                    "{}: {} {:?} {:?} {:?}",
+                    case.name,
+                    outcome.outcome.as_str(),
+                    outcome.categories,
+                    outcome.failing_tests,
+                    outcome.notes
+                ));
+                break;
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

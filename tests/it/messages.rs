@@ -1,0 +1,114 @@
+//! Every error a user can meet, as one page: wording is reviewed there.
+
+use std::fs;
+
+use crate::cli::Place;
+use crate::engine;
+
+/// Error lines of a call, with what differs from run to run replaced.
+fn errors(place: &Place, words: &[&str], code: i32) -> String {
+    let ran = place.run(words).exits(code);
+    let dir = place.dir.path().canonicalize().unwrap().display().to_string();
+    let lines: Vec<String> = ran
+        .err()
+        .lines()
+        .skip_while(|line| !line.starts_with("error: "))
+        .map(|line| line.replace(&dir, "DIR").trim_end().to_owned())
+        .filter(|line| !line.is_empty())
+        .collect();
+    format!(
+        "$ reproduce-flaky {}  [exit {code}]\n{}\n",
+        shell_words::join(words),
+        lines.join("\n")
+    )
+}
+
+#[test]
+fn bad_input_gets_a_clear_error_with_the_thing_the_place_and_a_hint() {
+    let place = Place::passing();
+    let local = ["--backend", "local"];
+    let mut page = String::new();
+    let mut add = |words: &[&str], code| page.push_str(&format!("{}\n", errors(&place, words, code)));
+
+    add(&["-s", "9", "-e", "3"], 2);
+    add(&["-t", "a/b"], 2);
+    add(&["-p", "0"], 2);
+    add(&["-s", "0"], 2);
+    add(&["--retry", "9", "-e", "3", "--backend", "local"], 2);
+    add(&["--timeout", "soon"], 2);
+    add(&["--shm-size", "much"], 2);
+    add(&["--nonsense"], 2);
+
+    fs::write(
+        place.path("broken.toml"),
+        "[[signature]]\nid = \"A9\"\ntitle = \"x\"\nscope = [\"failure\"]\nany = ['(']\n",
+    )
+    .unwrap();
+    add(&[&local[..], &["--signatures", "broken.toml"]].concat(), 1);
+    fs::write(
+        place.path("unknown.toml"),
+        "[[signature]]\nid = \"A9\"\ntitel = \"x\"\n",
+    )
+    .unwrap();
+    add(&[&local[..], &["--signatures", "unknown.toml"]].concat(), 1);
+    add(&[&local[..], &["--signatures", "absent.toml"]].concat(), 1);
+
+    fs::write(place.path("afile"), "").unwrap();
+    add(&[&local[..], &["--logs-dir", "afile", "-e", "1"]].concat(), 1);
+
+    place.run(&[&local[..], &["-e", "1"]].concat()).exits(0);
+    add(&[&local[..], &["-e", "1", "--", "-k", "other"]].concat(), 1);
+
+    fs::write(place.path("logs/serial/run001/outcome.json"), "{\"format\":1,").unwrap();
+    fs::write(place.path("reproduce-flaky.toml"), "jbos = 4\n").unwrap();
+    add(&["-e", "1"], 2);
+    fs::remove_file(place.path("reproduce-flaky.toml")).unwrap();
+
+    insta::assert_snapshot!(page);
+}
+
+#[test]
+fn what_the_engine_cannot_do_is_found_before_the_first_iteration() {
+    if !engine::daemon() {
+        return;
+    }
+    let place = Place::passing();
+    let mut page = String::new();
+    page.push_str(&errors(&place, &["-i", "no-such-image:ci", "-e", "1"], 1));
+    assert!(
+        !place.path("logs").exists(),
+        "nothing is written for a sweep that cannot start"
+    );
+    insta::assert_snapshot!(page);
+}
+
+#[test]
+fn a_socket_that_is_not_there_is_named() {
+    let place = Place::passing();
+    let ran = place
+        .command(&["-i", "host", "-e", "1"])
+        .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+        .output()
+        .unwrap();
+    assert_eq!(ran.status.code(), Some(1));
+    let err = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(
+        err.contains("error: no container engine answers at `") && err.contains("/nonexistent/docker.sock`"),
+        "{err}"
+    );
+    assert!(
+        err.contains("\nhint: start the Docker service, set DOCKER_HOST, or use --backend local"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_corrupted_outcome_is_said_judged_again_and_nothing_is_lost() {
+    let place = Place::passing();
+    place.run(&["--backend", "local", "-e", "2"]).exits(0);
+    let outcome = place.path("logs/serial/run001/outcome.json");
+    fs::write(&outcome, "{\"format\":1,").unwrap();
+    place.run(&["--backend", "local", "-e", "2"]).exits(0);
+    assert_eq!(place.rows("logs/serial").len(), 2);
+    assert_eq!(place.rows("logs/serial")[&1]["verdict"], "passed");
+}

@@ -1,0 +1,70 @@
+//! Places for tests that need more than a temporary directory: small and read-only disks.
+
+#![expect(clippy::unwrap_used, reason = "what a test cannot set up or find fails it")]
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Whether this process may do everything.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Says past the test harness's capture that a test did not run, so that nobody takes it for a passed one.
+pub(crate) fn skip(reason: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}: {test}");
+}
+
+/// A small disk in memory, unmounted when dropped.
+pub(crate) struct Mount {
+    at: tempfile::TempDir,
+}
+
+impl Mount {
+    /// `None` where mounting is not allowed.
+    pub(crate) fn tmpfs(size: &str) -> Option<Mount> {
+        let at = tempfile::tempdir().unwrap();
+        let options = format!("size={size},mode=755");
+        mount(&["-t", "tmpfs", "-o", &options, "tmpfs"], at.path()).then_some(Mount { at })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.at.path()
+    }
+
+    pub(crate) fn make_read_only(&self) {
+        assert!(mount(&["-o", "remount,ro"], self.at.path()));
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.at.path()).status();
+    }
+}
+
+fn mount(words: &[&str], at: &Path) -> bool {
+    let mut command = Command::new("mount");
+    command.args(words).arg(at).stdin(Stdio::null()).stderr(Stdio::null());
+    is_root() && command.status().is_ok_and(|status| status.success())
+}
+
+/// Ends what a killed sweep left running in a directory: processes of this machine that work there.
+pub(crate) fn end_processes_of(dir: &Path) {
+    let dir = dir.canonicalize().unwrap();
+    let own = std::process::id();
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let works_there = std::fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&dir));
+        if works_there
+            && u32::try_from(pid) != Ok(own)
+            && let Some(pid) = rustix::process::Pid::from_raw(pid)
+        {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
