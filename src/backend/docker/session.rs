@@ -90,7 +90,8 @@ pub(super) async fn launch(
             Ok(()) => Ok(attached),
             Err(error) => Err(start_error(engine, recipe, instance, &error)),
         },
-        Err(error) => Err(engine.explain("attach to the container", &error)),
+        // Podman prepares the container, and finds that there is no such program, when it is attached to.
+        Err(error) => Err(start_error(engine, recipe, instance, &error)),
     };
     match started {
         Ok(attached) => Ok(Running {
@@ -340,8 +341,12 @@ async fn state(engine: &Engine, id: &str) -> Result<ContainerState, BackendError
                     cause: "the container was removed by somebody else".to_owned(),
                 });
             }
-            Err(error) if is_transport(&error) && since.elapsed() < RETURN => {
-                tokio::time::sleep(Duration::from_millis(200)).await;
+            // An answer that cannot be read is Podman's, in a state between the end and its account of it.
+            Err(error)
+                if (is_transport(&error) || matches!(error, Error::JsonDataError { .. }))
+                    && since.elapsed() < RETURN =>
+            {
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
             Err(error) => {
                 return Err(BackendError::Lost {
