@@ -110,6 +110,9 @@ pub struct Record {
 ///
 /// # Errors
 /// Only when the result could not be recorded; a broken engine is an answer or a cancelled sweep.
+///
+/// # Panics
+/// When judging or publishing panicked, which would be a mistake in them.
 pub async fn run(
     context: Arc<Context>,
     arm: usize,

@@ -31,7 +31,7 @@ const MAX_SESSIONS: usize = 200;
 const MAX_DEPTH: usize = 16;
 
 /// First words of the line that the runner writes into a log before it ends a session; what follows is ours.
-pub const MARKER_PREFIX: &str = super::marker::PREFIX;
+const MARKER_PREFIX: &str = super::marker::PREFIX;
 
 /// What a console log holds.
 #[derive(Clone, Debug, Default)]
