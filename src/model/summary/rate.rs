@@ -42,6 +42,7 @@ impl Method {
 }
 
 impl Rate {
+    /// The rate of a count, with the interval of a method.
     #[must_use]
     pub fn new(failed: u64, of: u64, confidence: f64, method: Method) -> Rate {
         let count = Count::new(failed, of).unwrap_or_default();
