@@ -11,6 +11,7 @@ mod logs;
 mod messages;
 mod place;
 mod report_sweeps;
+mod router;
 mod sessions;
 mod signatures;
 mod simulation;
