@@ -13,6 +13,7 @@ mod logs;
 mod messages;
 mod place;
 mod report_sweeps;
+mod router;
 mod sessions;
 mod signatures;
 mod simulation;
