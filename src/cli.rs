@@ -7,6 +7,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub mod classify;
 pub mod compare;
 pub mod demo;
+pub mod doctor;
 pub mod figures;
 pub mod gc;
 pub mod history;
@@ -57,6 +58,8 @@ pub enum Command {
     History(history::Args),
     /// Say what a sweep's counts carry, and how many clean runs would show a fix.
     Plan(plan::Args),
+    /// Say whether a sweep can run here, and what to do where it cannot.
+    Doctor(doctor::Args),
     /// Remove what sweeps that were killed left behind: only containers of ours, only those nobody waits for.
     Gc(gc::Args),
     /// Judge logs: what happened, and which known cause it has, from the log's own evidence.

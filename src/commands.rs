@@ -11,12 +11,14 @@ use crate::exit_code::ExitCode;
 pub mod classify;
 pub mod compare;
 pub mod demo;
+pub mod doctor;
 pub mod gc;
 pub mod history;
 pub mod judged;
 pub mod output;
 pub mod plan;
 pub mod reached;
+pub mod report;
 pub mod show;
 pub mod signatures;
 pub mod source;
@@ -37,6 +39,7 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
     match cli.command {
         None => sweep::run(&cli.sweep, settings.as_ref()),
         Some(Command::Demo(demo)) => demo::run(&demo),
+        Some(Command::Doctor(doctor)) => doctor::run(&doctor),
         Some(Command::Gc(gc)) => gc::run(&gc),
         Some(Command::Completions(shell)) => words::completions(&shell),
         Some(Command::Status(args)) => status::run(&args),

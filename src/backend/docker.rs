@@ -30,6 +30,7 @@ use plan::{Image, Plan};
 use recipe::{Instance, WORKSPACE};
 use removal::{ATTEMPT, ITERATION, Remover, SWEEP};
 
+pub use engine::Facts;
 pub use removal::{Leftover, LeftoverKind, leftovers, reap};
 
 /// The name that asks for a container over this machine's own Python.
@@ -401,10 +402,10 @@ mod tests {
     }
 }
 
-/// Whether an engine answers.
+/// What the engine says about itself, where one answers.
 ///
 /// # Errors
 /// None answers, or not to this user.
-pub async fn ping() -> Result<(), BackendError> {
-    Engine::connect().await.map(|_| ())
+pub async fn facts() -> Result<Facts, BackendError> {
+    Ok(Engine::connect().await?.facts)
 }

@@ -12,7 +12,8 @@ use super::figures::confidence;
     reproduce-flaky summary\n  \
     reproduce-flaky summary logs/n4_fix8 --all\n  \
     reproduce-flaky summary logs --format markdown -o summary.md\n  \
-    reproduce-flaky summary logs --format csv --table iterations\n\n\
+    reproduce-flaky summary logs --format csv --table iterations\n  \
+    reproduce-flaky summary logs/n4 logs/n4_fix8 --format html -o report.html\n\n\
     Next: reproduce-flaky compare BASE NEW, or reproduce-flaky plan BASE")]
 pub struct Args {
     /// Sweeps, or trees of sweeps, those of the old script too; without one, all sweeps below --logs-dir.
@@ -60,6 +61,10 @@ pub enum Format {
     Csv,
     /// A suite for each sweep, a case for each test, for Jenkins, GitHub and GitLab.
     Junit,
+    /// A page in one file, with everything there is; two or more sweeps named are compared, the first with each other.
+    Html,
+    /// The strip of outcomes and the rates as a picture.
+    Svg,
 }
 
 /// `--table`.

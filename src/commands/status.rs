@@ -13,11 +13,12 @@ use super::output;
 use crate::cli::status::{Args, Format};
 use crate::exit_code::ExitCode;
 use crate::model::durations::Spread;
-use crate::model::status::{Latest, Running, SweepStatus, printable};
+use crate::model::status::{Latest, Running, SweepStatus};
 use crate::model::summary::{Method, Rate};
 use crate::model::{Outcome, Verdict};
 use crate::render::paint::Paint;
 use crate::render::status;
+use crate::render::visible::short;
 use crate::store::{self, InFlight, Scan};
 
 /// Width that is safe on every terminal.
@@ -216,6 +217,6 @@ fn describe(running: InFlight, now: DateTime<Utc>) -> Running {
         host: running.host,
         pid: running.pid,
         attempt: running.attempt.map(|attempt| attempt.display().to_string()),
-        last_line: running.last_line.map(|line| printable(&line)),
+        last_line: running.last_line.map(|line| short(line.trim(), 400)),
     }
 }

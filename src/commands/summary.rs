@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::judged::{self, Judged};
-use super::{output, reached, signatures};
+use super::{output, reached, report, signatures};
 use crate::cli;
 use crate::cli::summary::{Args, Format, Table};
 use crate::exit_code::ExitCode;
@@ -17,7 +17,7 @@ use crate::model::suite::Suite;
 use crate::model::summary::Summary;
 use crate::render::paint::Paint;
 use crate::render::tables::{self, Listed};
-use crate::render::{csv, json, junit, markdown, text};
+use crate::render::{csv, json, junit, markdown, svg, text};
 use crate::store;
 
 /// Prints the summaries.
@@ -42,6 +42,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (Format::Json, _) => json::lines(&summaries()),
         (Format::Csv, chosen) => csv::table(&table(chosen.unwrap_or(Table::Statistics))),
         (Format::Junit, _) => junit::xml(&suites(&sweeps, &signatures, args.confidence))?,
+        (Format::Html, _) => {
+            let is_compared = args.sweeps.len() > 1;
+            report::page(&sweeps, is_compared, &signatures, args.confidence).into_bytes()
+        }
+        (Format::Svg, _) => svg::picture(&summaries()).into_bytes(),
         (Format::Markdown, Some(chosen)) => markdown::table(&table(chosen)).into_bytes(),
         (Format::Markdown, None) => markdown::report(&summaries(), listed).into_bytes(),
         (Format::Text, Some(chosen)) => text::table(&table(chosen)).into_bytes(),

@@ -94,8 +94,11 @@ impl Group {
 
 fn id(pattern: &str, place: &str) -> String {
     let digest = Sha256::digest(format!("{pattern}\n{place}"));
-    let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("U-{digits}")
+    let digits = digest
+        .iter()
+        .take(4)
+        .fold(0_u32, |digits, byte| digits << 8 | u32::from(*byte));
+    format!("U-{digits:08x}")
 }
 
 /// Values, longest shapes first: the shape, the word that replaces it, and the pattern that matches its like.
@@ -179,7 +182,7 @@ mod tests {
     use crate::judge::SignatureSet;
     use crate::model::{Evidence, OutcomeKind};
 
-    fn failed(iteration: u32, test: &str, text: &str) -> Outcome {
+    fn failed(iteration: u32, id: &str, text: &str) -> Outcome {
         let mut outcome = Outcome::new(OutcomeKind::Failed);
         outcome.iteration = Some(iteration);
         outcome.evidence.push(Evidence {
@@ -187,7 +190,7 @@ mod tests {
             file: "run.log".to_owned(),
             line: Some(1),
             text: text.to_owned(),
-            test: Some(test.to_owned()),
+            test: Some(id.to_owned()),
             worker: None,
         });
         outcome

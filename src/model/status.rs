@@ -92,13 +92,6 @@ impl SweepStatus {
     }
 }
 
-/// A line of a log made fit for a terminal and for JSON: no escapes, no control characters.
-#[must_use]
-pub fn printable(line: &str) -> String {
-    let stripped = strip_ansi_escapes::strip_str(line.trim());
-    stripped.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::summary::Method;
@@ -137,10 +130,5 @@ mod tests {
         status.left_s = None;
         status.estimate();
         assert_eq!(status.left_s, None);
-    }
-
-    #[test]
-    fn a_log_line_cannot_steer_the_terminal() {
-        assert_eq!(printable("\u{1b}[31mFAILED\u{1b}[0m a\tb\u{7} "), "FAILED a b");
     }
 }

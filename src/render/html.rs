@@ -202,6 +202,17 @@ fn framed(label: &str, table: &Markup) -> Markup {
     html! { div.scroll tabindex="0" role="group" aria-label={ (label) ", scrolls sideways" } { (table) } }
 }
 
+/// Words of ours, at most so many: what stands between backticks is code.
+fn prose(text: &str, width: usize) -> Markup {
+    let text = super::visible::short(text, width);
+    if !text.matches('`').count().is_multiple_of(2) {
+        return html! { (text) };
+    }
+    html! { @for (index, part) in text.split('`').enumerate() {
+        @if index % 2 == 1 { code { (part) } } @else { (part) }
+    } }
+}
+
 /// The name of a sweep above its part, where there are several.
 fn heading(report: &Report<'_>, sheet: &Sheet<'_>) -> Markup {
     html! { @if report.sheets.len() > 1 { h3 { (visible(&sheet.summary.sweep)) } } }

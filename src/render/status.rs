@@ -76,7 +76,7 @@ fn one(sweep: &SweepStatus, width: usize, paint: Paint) -> String {
 fn in_flight(running: &Running, usual: Option<f64>, width: usize, paint: Paint) -> String {
     let number = format!("run{:03}", running.iteration);
     let elapsed = running.elapsed_s.map(span).unwrap_or_default();
-    let lead = format!("    {number:<8}{elapsed:>9}  ");
+    let lead = format!("    {number:<8}{elapsed:>10}  ");
     let line = cut(
         running.last_line.as_deref().unwrap_or_default(),
         width.saturating_sub(lead.chars().count()),

@@ -71,6 +71,37 @@ impl RunDir {
         (exit, problems)
     }
 
+    /// One file of the run by its name below the directory: the console, the trail, a log of a test, a file of the
+    /// autopsy. `None` for any other and for one that cannot be read.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<Box<dyn BufRead + '_>> {
+        let dir = self.dir()?;
+        let path = match self.found_logs().get(name) {
+            Some(path) => path.clone(),
+            None if [LOG, OLD_LOG, TRAIL].contains(&name) || self.autopsy().iter().any(|known| known == name) => {
+                dir.join(name)
+            }
+            None => return None,
+        };
+        durable::open_regular(&path).ok().map(reader)
+    }
+
+    /// Names of what was collected before the session was ended, stacks first.
+    #[must_use]
+    pub fn autopsy(&self) -> Vec<String> {
+        let entries = self.dir().and_then(|dir| fs::read_dir(dir.join(AUTOPSY)).ok());
+        let mut names: Vec<String> = entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+            .filter_map(|entry| Some(format!("{AUTOPSY}/{}", entry.file_name().to_str()?)))
+            .filter(|name| is_log(name))
+            .collect();
+        names.sort_by_key(|name| (!name.contains("stack"), name.clone()));
+        names
+    }
+
     fn found_logs(&self) -> &BTreeMap<String, PathBuf> {
         self.test_logs.get_or_init(|| {
             let mut found = BTreeMap::new();

@@ -409,3 +409,44 @@ fn arms_that_make_no_sense_are_refused() {
         assert!(ran.err().contains(expected), "{words:?}: {}", ran.err());
     }
 }
+
+#[test]
+fn the_doctor_says_whether_a_sweep_can_run_and_what_to_do() {
+    let place = Place::passing();
+    let ran = place
+        .run(&["doctor", "--backend", "local", "--format", "json"])
+        .exits(0);
+    let answer: serde_json::Value = serde_json::from_str(&ran.out()).unwrap();
+    assert_eq!(answer["can_run"], true);
+    let of = |what: &str| {
+        answer["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|check| check["what"] == what)
+            .cloned()
+    };
+    assert!(
+        of("python").unwrap()["found"].as_str().unwrap().contains("pytest "),
+        "{answer}"
+    );
+
+    let mut dead = place.command(&["doctor"]);
+    let dead = dead
+        .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+        .output()
+        .unwrap();
+    assert_eq!(dead.status.code(), Some(1));
+    let out = String::from_utf8_lossy(&dead.stdout).into_owned();
+    assert!(
+        out.contains("!   engine") && out.contains("start the Docker service"),
+        "{out}"
+    );
+
+    if engine::daemon() {
+        let ran = place.run(&["doctor", "-i", "no-such-image:ci"]).exits(1);
+        assert!(ran.out().contains("docker pull no-such-image:ci"), "{}", ran.out());
+        let ran = place.run(&["doctor", "-p", "4"]).exits(0);
+        assert!(ran.out().contains("pytest-xdist"), "{}", ran.out());
+    }
+}

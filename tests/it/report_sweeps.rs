@@ -57,13 +57,16 @@ fn console(failures: &[Failure]) -> String {
     text += "                                                                [100%]\n";
     if !failed.is_empty() {
         text += "\n=================================== FAILURES ===================================\n";
-        for (name, reason) in failures {
-            let test = name.unwrap();
+        for (named, reason) in failures {
+            let test = named.unwrap();
             // pytest fills the line to its end, so that the right side may be one longer.
             let left = "_".repeat((78 - test.len()) / 2);
             let right = "_".repeat(78 - test.len() - left.len());
-            text += &format!(
-                "{left} {test} {right}\n\n    def test():\n>       assert run()\nE   {reason}\n\n{FILE}:20: Error\n"
+            let kind = reason.split(':').next().unwrap();
+            let body = "    def test():\n>       assert run()";
+            let _ = writeln!(
+                text,
+                "{left} {test} {right}\n\n{body}\nE   {reason}\n\n{FILE}:20: {kind}"
             );
         }
         text += "=========================== short test summary info ============================\n";

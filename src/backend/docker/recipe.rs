@@ -381,7 +381,7 @@ mod tests {
         let line = shell_words::join(recipe.command_line("app", &instance, &["HF_TOKEN".to_owned()]));
         assert_eq!(
             line,
-            "docker run --rm --init --network bridge --shm-size 10737418240 -e HF_TOKEN -e CI=true -w /workspace \
+            "docker run --rm --init --network bridge --shm-size 10737418240 -e HF_TOKEN -e 'CI=true' -w /workspace \
              --entrypoint python3 app -m pytest"
         );
     }

@@ -15,6 +15,10 @@ pub enum StackKind {
 
 /// A stack and what it tells.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own; any of them may hold together"
+)]
 pub struct Stack {
     /// What printed it.
     pub kind: StackKind,

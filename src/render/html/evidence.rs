@@ -32,8 +32,9 @@ pub(super) fn evidence(report: &Report<'_>, names: &Names) -> Option<Markup> {
         html! { @for (index, sheet) in report.sheets.iter().enumerate() {
             @if shown(sheet) > 0 {
                 (heading(report, sheet))
+                @let level = if report.sheets.len() > 1 { 4 } else { 3 };
                 @let n_without = sheet.summary.not_passed.len() - shown(sheet);
-                @for run in sheet.summary.not_passed.iter().filter(|run| is_shown(sheet, run)) { (one(run, sheet, index, names)) }
+                @for run in sheet.summary.not_passed.iter().filter(|run| is_shown(sheet, run)) { (one(run, sheet, index, names, level)) }
                 @if n_without > 0 {
                     p { (n_without) " more iterations did not pass; with their logs this page would be too large. They are in the table above, and in "
                         code { (visible(&sheet.summary.sweep)) } "." }
@@ -43,7 +44,7 @@ pub(super) fn evidence(report: &Report<'_>, names: &Names) -> Option<Markup> {
     })
 }
 
-fn one(run: &Run, sheet: &Sheet<'_>, index: usize, names: &Names) -> Markup {
+fn one(run: &Run, sheet: &Sheet<'_>, index: usize, names: &Names, level: u8) -> Markup {
     let name = names.run(index, run.iteration);
     let record = sheet.records.iter().find(|record| record.iteration == run.iteration);
     let exit = record.and_then(|record| record.exit.as_ref());
@@ -57,7 +58,7 @@ fn one(run: &Run, sheet: &Sheet<'_>, index: usize, names: &Names) -> Markup {
             details {
                 summary {
                     span class={ "swatch s-" (run.outcome.as_str()) } {}
-                    b { "run " (run.iteration) } " "
+                    b role="heading" aria-level=(level) { "run " (run.iteration) } " "
                     span.tag { (run.outcome.as_str().replace('_', " ")) }
                     @for category in &run.categories { " " span.tag { (visible(category)) } }
                     @if let Some(test) = test { " " code { (test) } }
@@ -87,7 +88,7 @@ fn facts(run: &Run, exit: Option<&Exit>) -> Markup {
             ul.plain { @for test in run.failing_tests.iter().take(30) { li { code { (short(test, 250)) } } } }
         }
         @if !run.notes.is_empty() {
-            ul.notes { @for note in run.notes.iter().take(10) { li { span.tag { "note" } " " (short(note, 400)) } } }
+            ul.notes { @for note in run.notes.iter().take(10) { li { span.tag { "note" } " " (super::prose(note, 400)) } } }
         }
     }
 }

@@ -142,7 +142,7 @@ fn stretch(runs: &[&Run], index: usize, names: &Names) -> Markup {
     html! {
         tr.passed data-s=(index) data-o="passed" data-first=(first) data-last=(last) data-prefix=(names.prefix(index)) {
             th scope="row" { (first) @if last > first { "-" (last) } }
-            td { span.swatch.s-passed {} "passed" @if runs.len() > 1 { " × " (runs.len()) } }
+            td.nowrap { span.swatch.s-passed {} "passed" @if runs.len() > 1 { " × " (runs.len()) } }
             td {} td {} td {} td {}
             td.n { @if shortest.is_finite() {
                 @let (from, to) = (svg::time(shortest), svg::time(longest));
@@ -162,7 +162,7 @@ fn one(run: &Run, exit: Option<&Exit>, sheet: &Sheet<'_>, index: usize, names: &
     html! {
         tr id=[own_id] data-s=(index) data-o=(run.outcome.as_str()) data-c=(visible(&run.categories.join(" "))) data-t=(names.numbers(run)) {
             th scope="row" { @if has_more { a href={ "#" (name) } { (run.iteration) } } @else { (run.iteration) } }
-            td { span class={ "swatch s-" (run.outcome.as_str()) } {} (run.outcome.as_str().replace('_', " ")) }
+            td.nowrap { span class={ "swatch s-" (run.outcome.as_str()) } {} (run.outcome.as_str().replace('_', " ")) }
             td { (visible(&run.categories.join(" "))) }
             td { ul.plain {
                 @for test in tests { li { code { (short(names.short(index, test), 110)) } } }
@@ -171,7 +171,7 @@ fn one(run: &Run, exit: Option<&Exit>, sheet: &Sheet<'_>, index: usize, names: &
             td.text { (run.reason().map(|reason| short(reason, 140)).unwrap_or_default()) }
             td.n { (exit_words(run, exit)) }
             td.n { @if let Some(seconds) = run.duration_s { (svg::time(seconds)) } }
-            td { (exit.and_then(|exit| exit.node.as_deref()).map(|node| short(node, 40)).unwrap_or_default()) }
+            td.node { (exit.and_then(|exit| exit.node.as_deref()).map(|node| short(node, 40)).unwrap_or_default()) }
         }
     }
 }

@@ -93,9 +93,9 @@ fn framed_counts(report: &Report<'_>) -> Markup {
                 tr {
                     th scope="row" { (visible(&sheet.summary.sweep)) }
                     td { (sheet.summary.mode.as_deref().unwrap_or("unknown")) }
-                    td { (n.recorded) @if let Some((first, last)) = sheet.summary.span() { " (" (first) "-" (last) ")" } }
+                    td.nowrap { (n.recorded) @if let Some((first, last)) = sheet.summary.span() { " (" (first) "-" (last) ")" } }
                     td.n { (n.passed) } td.n { (n.failed) } td.n { (n.errored) } td.n { (n.missing) }
-                    td { (sheet.summary.rate.count) ": " (words::rate_cell(&sheet.summary.rate)) }
+                    td.nowrap { (sheet.summary.rate.count) ": " (words::rate_cell(&sheet.summary.rate)) }
                 }
             } }
         }
@@ -115,10 +115,10 @@ fn notes(report: &Report<'_>, sheet: &Sheet<'_>) -> Markup {
     };
     html! {
         @if !open.is_empty() {
-            ul.notes aria-label="notes" { @for note in open { li { span.tag { "note" } " " (visible(&name)) (short(note, 600)) } } }
+            ul.notes aria-label="notes" { @for note in open { li { span.tag { "note" } " " (visible(&name)) (super::prose(note, 600)) } } }
         }
         @if !folded.is_empty() {
-            details { summary { (folded.len()) " more notes" } ul.notes { @for note in folded { li { (short(note, 300)) } } } }
+            details { summary { (folded.len()) " more notes" } ul.notes { @for note in folded { li { (super::prose(note, 300)) } } } }
         }
     }
 }

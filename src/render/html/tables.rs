@@ -52,7 +52,7 @@ fn cause(category: &Category, sheet: usize, names: &Names) -> Markup {
         tr {
             th scope="row" { a href={ "#?cause=" (visible(&category.id)) } { (visible(&category.id)) } }
             td { (visible(&category.title)) @if !category.advice.is_empty() { p.faint { (short(&category.advice, 400)) } } }
-            td { @match &category.rate {
+            td.nowrap { @match &category.rate {
                 Some(rate) => { (rate.count) ": " (rate_cell(rate)) },
                 None => { "only errored: outside the rate" },
             } }
@@ -131,8 +131,8 @@ pub(super) fn comparisons(report: &Report<'_>) -> Option<Markup> {
                         @let confidence = comparison.question.confidence;
                         tr {
                             th scope="row" { (visible(&class.id)) }
-                            td { (class.base.count) ": " (rate(&class.base, confidence)) }
-                            td { (class.new.count) ": " (rate(&class.new, confidence)) }
+                            td.nowrap { (class.base.count) ": " (rate(&class.base, confidence)) }
+                            td.nowrap { (class.new.count) ": " (rate(&class.new, confidence)) }
                             td.n { (p_value(class.fisher.less)) }
                             td.n { (p_value(class.fisher.greater)) }
                             td.n { (p_value(class.p_adjusted)) }
@@ -143,7 +143,7 @@ pub(super) fn comparisons(report: &Report<'_>) -> Option<Markup> {
                 }
             }))
             @if !comparison.notes.is_empty() {
-                ul.notes { @for note in &comparison.notes { li { span.tag { "note" } " " (short(note, 600)) } } }
+                ul.notes { @for note in &comparison.notes { li { span.tag { "note" } " " (super::prose(note, 600)) } } }
             }
         } }
     })

@@ -5,7 +5,6 @@ use crate::model::summary::{Rate, Summary};
 use crate::render::figures::percent;
 use crate::render::visible::short;
 use crate::render::words::rate_cell;
-use crate::stats::Count;
 
 /// One rate.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,20 +49,14 @@ pub fn rows(summaries: &[Summary]) -> Vec<RateRow> {
 /// The rate of a class in a sweep.
 fn class_rate(summary: &Summary, id: &str) -> Rate {
     let found = summary.categories.iter().find(|category| category.id == id);
-    found.and_then(|category| category.rate).unwrap_or_else(|| {
-        let count = Count::new(0, summary.rate.count.of()).unwrap_or_default();
-        let (low, high) = count.interval(summary.rate.confidence);
-        Rate {
-            count,
-            low,
-            high,
-            ..summary.rate
-        }
-    })
+    let rate = summary.rate;
+    found
+        .and_then(|category| category.rate)
+        .unwrap_or_else(|| Rate::new(0, rate.count.of(), rate.confidence, rate.method))
 }
 
-const LEFT: f64 = 230.0;
-const PLOT: f64 = 300.0;
+const LEFT: f64 = 240.0;
+const PLOT: f64 = 290.0;
 const RIGHT: f64 = 240.0;
 const LINE: f64 = 20.0;
 
@@ -119,7 +112,7 @@ fn one(drawing: &mut Drawing, row: &RateRow, y: f64, n_sweeps: usize, x: &dyn Fn
     } else {
         (&row.class, "end")
     };
-    drawing.text(LEFT - 12.0, middle + 4.0, class, &short(name, 34));
+    drawing.text(LEFT - 12.0, middle + 4.0, class, &short(name, 32));
     let is_new = row.place > 0;
     let Some(value) = row.rate.count.rate() else {
         drawing.text(LEFT + PLOT + 12.0, middle + 4.0, "faint", "nothing is known");

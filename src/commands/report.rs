@@ -1,0 +1,182 @@
+//! The report page of `summary`: fetches what the logs say around the evidence, within bounds, and has it drawn.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use chrono::Utc;
+use rayon::prelude::*;
+
+use super::judged::Judged;
+use super::source::{self, Source};
+use crate::judge::SignatureSet;
+use crate::model::arms;
+use crate::model::comparison::{Comparison, Question};
+use crate::model::excerpt::{self, Around, Excerpt};
+use crate::model::side::Side;
+use crate::model::summary::Summary;
+use crate::model::{Evidence, Record, Verdict};
+use crate::render::html::{self, Report, Sheet};
+use crate::{cli, store};
+
+/// Lines shown around one that matters: what led to it, and the stack that follows it.
+const AROUND: Around = Around { before: 6, after: 18 };
+/// Most lines that matter, of one iteration.
+const MOST_HITS: usize = 8;
+/// Most files that one iteration's excerpts come from, its autopsy apart.
+const MOST_FILES: usize = 4;
+/// Most of an autopsy's files, and of the lines and bytes of each.
+const MOST_AUTOPSY: (usize, usize, usize) = (4, 400, 24_000);
+/// How many iterations are read at a time; what does not fit any more is not read at all.
+const AT_A_TIME: usize = 64;
+
+/// The page for some sweeps. Where they were named one by one, the first is what the others are compared with.
+#[must_use]
+pub fn page(sweeps: &[Judged], is_compared: bool, signatures: &SignatureSet, confidence: f64) -> String {
+    let summaries: Vec<Summary> = sweeps
+        .iter()
+        .map(|sweep| sweep.summary(signatures, confidence))
+        .collect();
+    let excerpts = excerpts(sweeps, html::MOST_EVIDENCE);
+    let comparisons = if is_compared {
+        comparisons(sweeps, confidence)
+    } else {
+        Vec::new()
+    };
+    let sheets: Vec<Sheet<'_>> = sweeps
+        .iter()
+        .zip(&summaries)
+        .zip(&excerpts)
+        .map(|((sweep, summary), excerpts)| Sheet {
+            summary,
+            spec: sweep.spec.as_ref(),
+            records: &sweep.records,
+            excerpts,
+        })
+        .collect();
+    html::page(&Report {
+        sheets: &sheets,
+        comparisons: &comparisons,
+        tool: &cli::version(),
+        made_at: Some(Utc::now()),
+    })
+}
+
+/// The first sweep against each other one that shows anything and shares no iteration with it.
+fn comparisons(sweeps: &[Judged], confidence: f64) -> Vec<Comparison> {
+    let source = |sweep: &Judged| Source {
+        side: Side::from_records(&sweep.dir.display().to_string(), sweep.spec.as_ref(), &sweep.records, 0),
+        sweep: Some(sweep.clone()),
+    };
+    let Some((base, others)) = sweeps.split_first() else {
+        return Vec::new();
+    };
+    let base = source(base);
+    let question = Question {
+        confidence,
+        ..Question::default()
+    };
+    others
+        .iter()
+        .map(source)
+        .filter(|new| base.side.any.of() > 0 && new.side.any.of() > 0 && source::ensure_apart(&base, new).is_ok())
+        .map(|new| {
+            let mut comparison = Comparison::new(&base.side, &new.side, question);
+            comparison.e_value = source::blocks_of(&base, &new).and_then(|(base, new)| arms::e_value(base, new));
+            comparison
+        })
+        .collect()
+}
+
+/// What the logs say around the evidence, sweep by sweep, at most so many bytes in all. The first failures of every
+/// cause come first, so that a frequent one does not crowd out a rare one.
+fn excerpts(sweeps: &[Judged], mut room: usize) -> Vec<BTreeMap<u32, Vec<Excerpt>>> {
+    let mut found: Vec<BTreeMap<u32, Vec<Excerpt>>> = vec![BTreeMap::new(); sweeps.len()];
+    let mut order: Vec<(usize, usize, &Record)> = Vec::new();
+    for (index, sweep) in sweeps.iter().enumerate() {
+        let mut seen: BTreeMap<&[String], usize> = BTreeMap::new();
+        for record in &sweep.records {
+            if record.outcome.verdict != Verdict::Passed {
+                let rank = seen.entry(&record.outcome.categories).or_default();
+                order.push((*rank, index, record));
+                *rank += 1;
+            }
+        }
+    }
+    order.sort_by_key(|(rank, index, record)| (*rank, *index, record.iteration));
+    for part in order.chunks(AT_A_TIME) {
+        let read: Vec<Vec<Excerpt>> = part.par_iter().map(|(_, _, record)| of_one(record)).collect();
+        for ((_, index, record), excerpts) in part.iter().zip(read) {
+            let needed = size(record, &excerpts);
+            if needed > room {
+                // A run that is too large leaves room for smaller ones, but the search has an end.
+                if room < html::MOST_EVIDENCE / 50 {
+                    return found;
+                }
+                continue;
+            }
+            room -= needed;
+            found[*index].insert(record.iteration, excerpts);
+        }
+    }
+    found
+}
+
+/// Bytes that a run takes on the page, its markup and what has to be escaped included.
+fn size(record: &Record, excerpts: &[Excerpt]) -> usize {
+    let escaped = |text: &str| text.len() + 4 * text.bytes().filter(|byte| b"<>&\"".contains(byte)).count();
+    let lines = excerpts.iter().flat_map(|excerpt| &excerpt.lines);
+    let outcome = &record.outcome;
+    let evidence = outcome
+        .evidence
+        .iter()
+        .take(12)
+        .map(|evidence| escaped(&evidence.text).min(1200) + 120);
+    let tests = outcome
+        .failing_tests
+        .iter()
+        .take(30)
+        .map(|test| 2 * escaped(test).min(1200));
+    let notes = outcome.notes.iter().take(10).map(|note| escaped(note).min(1600) + 60);
+    let argv = record
+        .exit
+        .as_ref()
+        .map_or(0, |exit| exit.argv.iter().map(|word| escaped(word) + 2).sum());
+    1_200
+        + excerpts.len() * 120
+        + lines.map(|line| escaped(line) + 12).sum::<usize>()
+        + evidence.chain(tests).chain(notes).sum::<usize>()
+        + argv
+}
+
+/// What the logs of one iteration say; a log that cannot be read says nothing.
+fn of_one(record: &Record) -> Vec<Excerpt> {
+    let Ok(files) = store::run_files(&record.dir) else {
+        return Vec::new();
+    };
+    let mut wanted: Vec<(&str, Vec<u64>)> = Vec::new();
+    let evidence: Vec<&Evidence> = record
+        .outcome
+        .evidence
+        .iter()
+        .filter(|evidence| evidence.line.is_some())
+        .collect();
+    for evidence in evidence.into_iter().take(MOST_HITS) {
+        match wanted.iter().position(|(file, _)| *file == evidence.file) {
+            Some(at) => wanted[at].1.extend(evidence.line),
+            None if wanted.len() < MOST_FILES => wanted.push((&evidence.file, evidence.line.into_iter().collect())),
+            None => {}
+        }
+    }
+    let mut found = Vec::new();
+    for (file, lines) in wanted {
+        let read = |reader| excerpt::around(reader, file, &lines, AROUND);
+        found.extend(files.text(file).map(read).and_then(Result::ok).unwrap_or_default());
+    }
+    let (most_files, most_lines, most_bytes) = MOST_AUTOPSY;
+    for name in files.autopsy().into_iter().take(most_files) {
+        let read = |reader| -> io::Result<Excerpt> { excerpt::head(reader, &name, most_lines, most_bytes) };
+        let text = files.text(&name).map(read).and_then(Result::ok);
+        found.extend(text.filter(|excerpt| !excerpt.is_empty()));
+    }
+    found
+}
