@@ -23,7 +23,7 @@ pub use live::Live;
 pub use quiet::Quiet;
 
 /// How long an engine that went away is waited for before the next attempt.
-const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
+const ENGINE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Everything an iteration needs, the same for all of a sweep.
 pub struct Context {

@@ -164,7 +164,7 @@ fn every_ending_is_told_apart_in_containers_and_none_stays() {
 /// Waits for a condition that another process brings about.
 #[track_caller]
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let limit = Instant::now() + Duration::from_secs(120);
+    let limit = Instant::now() + Duration::from_mins(2);
     while !holds() {
         assert!(Instant::now() < limit, "waited two minutes for {what}");
         std::thread::sleep(Duration::from_millis(20));

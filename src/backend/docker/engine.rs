@@ -256,9 +256,13 @@ pub(super) fn is_not_found(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { status_code: 404, .. })
 }
 
-/// Whether the engine says that something is in the way, such as a name in use.
+/// Whether the engine says that something is in the way, such as a name in use: for which Podman has another code.
 pub(super) fn is_conflict(error: &Error) -> bool {
-    matches!(error, Error::DockerResponseServerError { status_code: 409, .. })
+    match error {
+        Error::DockerResponseServerError { status_code: 409, .. } => true,
+        Error::DockerResponseServerError { message, .. } => message.contains("name is already in use"),
+        _ => false,
+    }
 }
 
 fn io_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {
