@@ -7,11 +7,13 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub mod classify;
 pub mod compare;
 pub mod demo;
+pub mod doctor;
 pub mod figures;
 pub mod gc;
 pub mod history;
 pub mod plan;
 pub mod settings;
+pub mod show;
 pub mod signatures;
 pub mod status;
 pub mod summary;
@@ -56,10 +58,14 @@ pub enum Command {
     History(history::Args),
     /// Say what a sweep's counts carry, and how many clean runs would show a fix.
     Plan(plan::Args),
+    /// Say whether a sweep can run here, and what to do where it cannot.
+    Doctor(doctor::Args),
     /// Remove what sweeps that were killed left behind: only containers of ours, only those nobody waits for.
     Gc(gc::Args),
     /// Judge logs: what happened, and which known cause it has, from the log's own evidence.
     Classify(classify::Args),
+    /// Show one run: what happened, the lines that say so, what ran before, how to repeat it.
+    Show(show::Args),
     /// Check, list or begin the rules that name causes.
     Signatures(signatures::Args),
     /// Print a completion script for a shell.

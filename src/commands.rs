@@ -11,6 +11,7 @@ use crate::exit_code::ExitCode;
 pub mod classify;
 pub mod compare;
 pub mod demo;
+pub mod doctor;
 pub mod gc;
 pub mod history;
 pub mod judged;
@@ -18,6 +19,7 @@ pub mod output;
 pub mod plan;
 pub mod reached;
 pub mod report;
+pub mod show;
 pub mod signatures;
 pub mod source;
 pub mod status;
@@ -37,6 +39,7 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
     match cli.command {
         None => sweep::run(&cli.sweep, settings.as_ref()),
         Some(Command::Demo(demo)) => demo::run(&demo),
+        Some(Command::Doctor(doctor)) => doctor::run(&doctor),
         Some(Command::Gc(gc)) => gc::run(&gc),
         Some(Command::Completions(shell)) => words::completions(&shell),
         Some(Command::Status(args)) => status::run(&args),
@@ -45,6 +48,7 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Some(Command::History(args)) => history::run(&args),
         Some(Command::Plan(args)) => plan::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
+        Some(Command::Show(args)) => show::run(&args),
         Some(Command::Signatures(args)) => signatures::run(&args),
         Some(Command::Man) => words::man(),
     }

@@ -4,17 +4,22 @@
 //! again when signatures change. Precedence: a session that somebody had to end is hung; evidence of a death
 //! outweighs what the session says of itself; that outweighs the exit code. `notes` says which fact lied.
 
+mod account;
 mod case;
 pub mod cluster;
 mod complete;
+mod deaths;
+mod ending;
 mod facts;
 pub mod signature;
+mod signature_file;
 mod testlog;
 mod verdict;
 
 use std::io::{self, BufRead};
 
-pub use signature::{Hit, Scope, SessionMode, Severity, Signature, SignatureError, SignatureSet};
+pub use signature::{Hit, Scope, SessionMode, Severity, Signature, SignatureSet};
+pub use signature_file::SignatureError;
 
 use crate::model::{Exit, Outcome};
 use crate::pytest::{console, trail};
@@ -52,5 +57,5 @@ pub fn judge(run: &dyn RunFiles, exit: Option<&Exit>, signatures: &SignatureSet)
         run,
         signatures,
     };
-    complete::ids(verdict::judge(&facts)?, facts.trail.as_ref())
+    Ok(complete::ids(verdict::judge(&facts)?, facts.trail.as_ref()))
 }

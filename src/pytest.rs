@@ -3,6 +3,7 @@
 //! Everything in here works on bytes that are handed in; nothing opens a file.
 
 pub mod argv;
+pub mod closing;
 pub mod console;
 pub mod lines;
 pub mod marker;

@@ -27,9 +27,10 @@ use engine::{Engine, is_not_found};
 use fresh::{Fresh, Means};
 use ownership::Ownership;
 use plan::{Image, Plan};
-use recipe::{Instance, WORKSPACE};
+use recipe::{Instance, Lacks, WORKSPACE};
 use removal::{ATTEMPT, ITERATION, Remover, SWEEP};
 
+pub use engine::Facts;
 pub use removal::{Leftover, LeftoverKind, leftovers, reap};
 
 /// The name that asks for a container over this machine's own Python.
@@ -45,8 +46,7 @@ struct Docker {
     plan: Plan,
     /// How fresh workspaces are made, once one was.
     means: OnceLock<Means>,
-    /// Limits of the recipe that this engine may not set.
-    without_limits: Mutex<Vec<String>>,
+    lacks: Mutex<Lacks>,
     notes: Vec<String>,
 }
 
@@ -76,7 +76,7 @@ pub(super) async fn open(
         creator: Creator::current(),
         plan,
         means: OnceLock::new(),
-        without_limits: Mutex::default(),
+        lacks: Mutex::default(),
         notes,
     })
 }
@@ -127,15 +127,14 @@ async fn find_image(engine: &Engine, name: &str) -> Result<(String, ImageConfig)
 
 /// Makes the engine know the empty root, unless it does already, and returns what to start.
 async fn import(engine: &Engine, root: &HostRoot) -> Result<String, BackendError> {
-    let tag = root.tag();
-    let name = format!("{HOST_REPOSITORY}:{tag}");
+    let name = format!("{HOST_REPOSITORY}:{}", root.tag());
     if let Ok((id, _)) = find_image(engine, &name).await {
         return Ok(id);
     }
     let options = CreateImageOptionsBuilder::default()
         .from_src("-")
-        .repo(HOST_REPOSITORY)
-        .tag(&tag)
+        // Podman knows no tag beside the repository.
+        .repo(&name)
         .build();
     let archive = bollard::body_full(root.archive().into());
     let mut answers = engine.docker.create_image(Some(options), Some(archive), None);
@@ -176,37 +175,32 @@ impl Docker {
         Ok(running.with_ownership(ownership))
     }
 
-    /// Starts a container, without those of the recipe's limits that the engine may not set: an engine that itself
-    /// runs in a container often lacks the right to raise limits, and its own are no reason to run nothing.
+    /// Starts a container without what this engine turns out not to be able to do: one that itself runs in a
+    /// container often may not raise limits, and its own are no reason to run nothing.
     async fn launch_container(&self, instance: &mut Instance, name: &str) -> Result<session::Running, BackendError> {
         loop {
-            instance.without_limits = self.without_limits();
+            instance.lacks = self.lacks();
             let launched = session::launch(&self.engine, &self.remover, &self.plan.recipe, instance, name).await;
             let error = match launched {
                 Ok(running) => return Ok(running),
                 Err(error) => error,
             };
-            let refused = match &error {
-                BackendError::Refused { cause, .. } => recipe::refused_limit(cause, &self.spec().container),
-                _ => None,
+            let has_learned = match &error {
+                BackendError::Refused { cause, .. } => instance.lacks.learn(cause, &self.spec().container),
+                _ => false,
             };
-            match refused.filter(|limit| !instance.without_limits.iter().any(|known| known == limit)) {
-                Some(limit) => {
-                    let mut known = self.without_limits.lock().unwrap_or_else(PoisonError::into_inner);
-                    if !known.iter().any(|known| known == limit) {
-                        known.push(limit.to_owned());
-                    }
-                }
-                None => return Err(self.name_image(error)),
+            if !has_learned {
+                return Err(self.name_image(error));
             }
+            self.lacks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone_from(&instance.lacks);
         }
     }
 
-    fn without_limits(&self) -> Vec<String> {
-        self.without_limits
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    fn lacks(&self) -> Lacks {
+        self.lacks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Starts a session over a pristine tree; where the engine turns out not to be able to mount an overlay, over
@@ -330,12 +324,19 @@ impl Docker {
     /// What the user should know of the way the containers are made.
     fn notes(&self) -> Vec<String> {
         let mut notes = self.notes.clone();
-        let limits = self.without_limits();
+        let Lacks { limits, init } = self.lacks();
+        if init {
+            notes.push("the engine has no init process to give (install catatonit); one of ours stands in".to_owned());
+        }
         if !limits.is_empty() {
-            notes.push(format!(
-                "the engine may not raise limits here; {} stay as they are in it",
-                limits.join(" and ")
-            ));
+            let shown: Vec<String> = limits
+                .iter()
+                .map(|(name, limit)| match limit {
+                    Some(limit) => format!("{name} is {limit}"),
+                    None => format!("{name} is as it sets it"),
+                })
+                .collect();
+            notes.push(format!("the engine may not raise limits here: {}", shown.join(", ")));
         }
         notes
     }
@@ -388,6 +389,14 @@ fn container_name(sweep: &Path, attempt: &str) -> String {
         .collect()
 }
 
+/// What the engine says about itself, where one answers.
+///
+/// # Errors
+/// None answers, or not to this user.
+pub async fn facts() -> Result<Facts, BackendError> {
+    Ok(Engine::connect().await?.facts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -399,12 +408,4 @@ mod tests {
             "reproduce-flaky-n4_fix-8-run007.h-st-1-2"
         );
     }
-}
-
-/// Whether an engine answers.
-///
-/// # Errors
-/// None answers, or not to this user.
-pub async fn ping() -> Result<(), BackendError> {
-    Engine::connect().await.map(|_| ())
 }

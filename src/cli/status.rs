@@ -1,13 +1,17 @@
 //! Flags of `status`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
+
+use super::words::duration;
 
 /// `status`.
 #[derive(Clone, Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  \
     reproduce-flaky status\n  \
+    reproduce-flaky status --follow\n  \
     reproduce-flaky status logs/n4_fix8 --format json\n\n\
     Next: reproduce-flaky summary on a sweep that has come far enough")]
 pub struct Args {
@@ -23,7 +27,13 @@ pub struct Args {
         hide_env = true
     )]
     pub logs_dir: PathBuf,
-    /// What to print.
+    /// Show it again and again until Ctrl-C, which ends nothing but this view.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Time between two looks.
+    #[arg(long, default_value = "1s", value_name = "D", value_parser = duration, requires = "follow")]
+    pub interval: Duration,
+    /// What to print; with --follow, json is one object a line.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     pub format: Format,
 }

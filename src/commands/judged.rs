@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::reached;
-use crate::judge::{self, SignatureSet};
-use crate::model::summary::{Class, Source, Summary};
-use crate::model::{Outcome, OutcomeKind, Record, Spec};
+use crate::judge::{self, SignatureSet, cluster};
+use crate::model::summary::{Class, Source, Summary, Unknown};
+use crate::model::{Outcome, OutcomeKind, Record, Spec, Verdict};
 use crate::render::paint::Paint;
 use crate::render::tables::Listed;
 use crate::render::text;
@@ -47,11 +47,28 @@ impl Judged {
             records: &self.records,
             tests: &reached::tally(self).rates(confidence),
             classes: &classes.collect::<Vec<_>>(),
+            unknown: &unknown(&self.records),
             running: store::in_flight(&self.dir).map_or(0, |running| running.len() as u64),
             problems: &self.problems,
             confidence,
         })
     }
+}
+
+/// The failures that no signature covers, grouped.
+fn unknown(records: &[Record]) -> Vec<Unknown> {
+    let failed = records
+        .iter()
+        .filter(|record| record.outcome.verdict == Verdict::Failed);
+    let groups = cluster::cluster(failed.map(|record| &record.outcome));
+    let unknown = groups.into_iter().map(|group| Unknown {
+        id: group.id,
+        pattern: group.pattern,
+        example: group.example,
+        place: group.place,
+        runs: group.iterations,
+    });
+    unknown.collect()
 }
 
 /// Brings the derived files of a sweep up to date, and says what it came to. Where other processes publish meanwhile,

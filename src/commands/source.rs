@@ -39,7 +39,9 @@ pub fn read(text: &str, signatures: &SignatureSet) -> anyhow::Result<Source> {
     if sweep.records.is_empty() {
         return Err(empty(path));
     }
-    let side = Side::from_records(text, sweep.spec.as_ref(), &sweep.records, 0);
+    // Whether it is still running changes how its figures are to be read, not whether they can be.
+    let running = store::in_flight(path).map_or(0, |running| running.len() as u64);
+    let side = Side::from_records(text, sweep.spec.as_ref(), &sweep.records, running);
     if side.any.of() == 0 {
         return Err(hinted(
             format!(

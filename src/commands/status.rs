@@ -2,37 +2,40 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use super::judged::CONFIDENCE;
 use super::output;
 use crate::cli::status::{Args, Format};
 use crate::exit_code::ExitCode;
 use crate::model::durations::Spread;
-use crate::model::status::{Latest, Running, SweepStatus, printable};
+use crate::model::status::{Latest, Running, SweepStatus};
+use crate::model::summary::{Method, Rate};
 use crate::model::{Outcome, Verdict};
 use crate::render::paint::Paint;
 use crate::render::status;
+use crate::render::visible::short;
 use crate::store::{self, InFlight, Scan};
 
 /// Width that is safe on every terminal.
 const WIDTH: usize = 80;
 
 /// How many of the last iterations are told.
-const MOST_LATEST: usize = 20;
+const MOST_LATEST: usize = 50;
 
 /// Prints how far the sweeps have come.
 ///
 /// # Errors
 /// A directory that was named and cannot be read.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut sweeps = Vec::new();
-    for dir in find(args)? {
-        sweeps.push(look(&dir)?);
+    if args.follow {
+        return follow(args);
     }
-    sweeps.sort_by_key(|sweep: &SweepStatus| !sweep.running);
+    let sweeps = gather(args)?;
     match args.format {
         Format::Json => output::json(&json!({"format": 1, "sweeps": sweeps}))?,
         Format::Text if sweeps.is_empty() => {
@@ -44,6 +47,67 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Format::Text => output::text(&status::text(&sweeps, WIDTH, Paint::Color))?,
     }
     Ok(ExitCode::Passed)
+}
+
+/// All sweeps that are meant, those that run first.
+fn gather(args: &Args) -> anyhow::Result<Vec<SweepStatus>> {
+    let mut sweeps = find(args)?
+        .iter()
+        .map(|dir| look(dir))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    sweeps.sort_by_key(|sweep: &SweepStatus| !sweep.running);
+    Ok(sweeps)
+}
+
+/// Shows the status again and again, until the user ends it, which ends nothing else. A terminal is redrawn in place; a
+/// pipe gets each state that differs from the one before.
+fn follow(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut shown = String::new();
+    loop {
+        let sweeps = gather(args)?;
+        match args.format {
+            Format::Json => {
+                let mut line = serde_json::to_vec(&json!({"format": 1, "sweeps": sweeps}))?;
+                line.push(b'\n');
+                output::bytes(&line)?;
+            }
+            Format::Text if io::stdout().is_terminal() => {
+                let (width, height) = size();
+                // Moving the cursor is no color: it is written as it is.
+                let paint = match anstream::AutoStream::choice(&io::stdout()) {
+                    anstream::ColorChoice::Never => Paint::Plain,
+                    _ => Paint::Color,
+                };
+                output::bytes(redraw(&status::text(&sweeps, width, paint), height).as_bytes())?;
+            }
+            Format::Text => {
+                let text = status::text(&sweeps, WIDTH, Paint::Plain);
+                if text != shown {
+                    output::text(&text)?;
+                    shown = text;
+                }
+            }
+        }
+        std::thread::sleep(args.interval);
+    }
+}
+
+/// A picture that replaces the one before, line by line, so that nothing flickers; as many lines as there is room for.
+fn redraw(text: &str, height: usize) -> String {
+    let mut picture = String::from("\u{1b}[H");
+    for line in text.lines().take(height.saturating_sub(1)) {
+        picture += line;
+        picture += "\u{1b}[K\n";
+    }
+    picture + "\u{1b}[J"
+}
+
+/// Columns and lines of the terminal, asked anew each time, since it may be resized.
+fn size() -> (usize, usize) {
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
+        Ok(_) | Err(_) => (WIDTH, 24),
+    }
 }
 
 /// The sweeps that are meant, each once, by the shortest name that was found for it.
@@ -106,6 +170,7 @@ fn look(dir: &Path) -> anyhow::Result<SweepStatus> {
         passed: n_with(Verdict::Passed),
         failed: n_with(Verdict::Failed),
         errored: n_with(Verdict::Errored),
+        rate: rate(n_with(Verdict::Failed), n_with(Verdict::Passed), !in_flight.is_empty()),
         by_category,
         in_flight: in_flight
             .into_iter()
@@ -120,12 +185,23 @@ fn look(dir: &Path) -> anyhow::Result<SweepStatus> {
             .map(|(iteration, outcome)| Latest {
                 iteration: *iteration,
                 verdict: outcome.verdict,
+                outcome: outcome.outcome,
                 categories: outcome.categories.clone(),
             })
             .collect(),
     };
     status.estimate();
     Ok(status)
+}
+
+/// While it runs people look again and again, so that the interval must allow for it.
+fn rate(failed: u64, passed: u64, is_running: bool) -> Rate {
+    let method = if is_running {
+        Method::ConfidenceSequence
+    } else {
+        Method::Wilson
+    };
+    Rate::new(failed, failed + passed, CONFIDENCE, method)
 }
 
 fn planned(scan: &Scan) -> u64 {
@@ -141,6 +217,6 @@ fn describe(running: InFlight, now: DateTime<Utc>) -> Running {
         host: running.host,
         pid: running.pid,
         attempt: running.attempt.map(|attempt| attempt.display().to_string()),
-        last_line: running.last_line.map(|line| printable(&line)),
+        last_line: running.last_line.map(|line| short(line.trim(), 400)),
     }
 }

@@ -148,6 +148,13 @@ pub fn next(summary: &Summary) -> Vec<(String, String)> {
         add("summary", &sweep, "every failure with its message and its log");
         add("replay", run, "the same iteration again");
     }
+    if !summary.unknown.is_empty() {
+        add(
+            "signatures",
+            &format!("suggest {sweep}"),
+            "a beginning of a signature for what none covers",
+        );
+    }
     if summary.iterations.failed > 0 {
         add("plan", &sweep, "how many clean runs would show a fix");
         add(

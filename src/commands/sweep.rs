@@ -42,6 +42,14 @@ pub fn run(args: &Args, settings: Option<&Settings>) -> anyhow::Result<ExitCode>
     runtime.block_on(sweep(args, settings, specs, rules, signatures))
 }
 
+/// The specification of the sweep that these flags name, without settings or arms.
+///
+/// # Errors
+/// The flags contradict each other.
+pub(super) fn specification(args: &Args) -> anyhow::Result<Spec> {
+    specification::of(args, None)
+}
+
 async fn sweep(
     args: &Args,
     settings: Option<&Settings>,

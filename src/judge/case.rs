@@ -9,6 +9,10 @@ use crate::pytest::trail::{self, Trail};
 
 /// One failing test, or one failure whose test nothing names.
 #[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own; any of them may hold together"
+)]
 pub(super) struct Case {
     /// Node id; for a collection error the file. `None` where nothing names it.
     pub id: Option<String>,
@@ -62,27 +66,25 @@ pub(super) fn cases(session: &Session) -> Vec<Case> {
                 (!is_worker(&section.title)).then(|| section.title.trim_end_matches('/').to_owned())
             }
             (None, SectionKind::Call | SectionKind::Fixture | SectionKind::Internal) => {
-                match join(&cases, &taken, session, section) {
-                    Some(at) => {
-                        taken.resize(cases.len(), 0);
-                        if section.kind == SectionKind::Call {
-                            taken[at] += 1;
-                        }
-                        cases[at].id.clone()
+                if let Some(at) = join(&cases, &taken, session, section) {
+                    taken.resize(cases.len(), 0);
+                    if section.kind == SectionKind::Call {
+                        taken[at] += 1;
                     }
-                    None => unlisted_id(session, section),
+                    cases[at].id.clone()
+                } else {
+                    unlisted_id(session, section)
                 }
             }
         };
-        let at = match &id {
-            Some(id) => find_or_add(&mut cases, id, section.line),
-            None => {
-                cases.push(Case {
-                    line: Some(section.line),
-                    ..Case::default()
-                });
-                cases.len() - 1
-            }
+        let at = if let Some(id) = &id {
+            find_or_add(&mut cases, id, section.line)
+        } else {
+            cases.push(Case {
+                line: Some(section.line),
+                ..Case::default()
+            });
+            cases.len() - 1
         };
         let case = &mut cases[at];
         case.is_crashed |= section.crashed.is_some() || section.is_forked_crash;

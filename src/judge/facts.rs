@@ -87,6 +87,8 @@ impl Facts<'_> {
         let signal = self
             .exit
             .and_then(|exit| exit.signal)
+            // Python tells a signal as a negative code, a shell as one above 128.
+            .or_else(|| code.filter(|code| (-64..0).contains(code)).map(|code| -code))
             .or_else(|| code.filter(|code| (129..=159).contains(code)).map(|code| code - 128));
         End { code, signal }
     }

@@ -93,6 +93,11 @@ fn search_file(
     Ok(!seen.is_empty())
 }
 
+/// Whether a per-test log ends where a signature knows tests to hang.
+pub(super) fn is_at_hang(facts: &Facts<'_>) -> io::Result<bool> {
+    Ok(!last_lines(facts, &mut Ruling::default())?.is_empty())
+}
+
 /// Directories whose log ends in a line that a signature knows as the place of a hang.
 pub(super) fn last_lines(facts: &Facts<'_>, ruling: &mut Ruling) -> io::Result<Vec<String>> {
     let mut found = Vec::new();

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Verdict;
+use super::summary::Rate;
+use super::{OutcomeKind, Verdict};
 
 /// One sweep at this moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,6 +24,8 @@ pub struct SweepStatus {
     pub failed: u64,
     /// They say nothing about the tests.
     pub errored: u64,
+    /// Failed of passed or failed; while it runs with the interval that may be looked at again and again.
+    pub rate: Rate,
     /// Iterations by category.
     pub by_category: BTreeMap<String, u64>,
     /// Iterations being run, in order.
@@ -61,6 +64,8 @@ pub struct Latest {
     pub iteration: u32,
     /// What it said about the tests.
     pub verdict: Verdict,
+    /// What happened.
+    pub outcome: OutcomeKind,
     /// Categories of its failures.
     pub categories: Vec<String>,
 }
@@ -87,15 +92,9 @@ impl SweepStatus {
     }
 }
 
-/// A line of a log made fit for a terminal and for JSON: no escapes, no control characters.
-#[must_use]
-pub fn printable(line: &str) -> String {
-    let stripped = strip_ansi_escapes::strip_str(line.trim());
-    stripped.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::summary::Method;
     use super::*;
 
     #[test]
@@ -116,6 +115,7 @@ mod tests {
             passed: 4,
             failed: 0,
             errored: 0,
+            rate: Rate::new(0, 4, 0.95, Method::Wilson),
             by_category: BTreeMap::new(),
             in_flight: vec![running(40.0), running(500.0)],
             usual_s: Some(100.0),
@@ -130,10 +130,5 @@ mod tests {
         status.left_s = None;
         status.estimate();
         assert_eq!(status.left_s, None);
-    }
-
-    #[test]
-    fn a_log_line_cannot_steer_the_terminal() {
-        assert_eq!(printable("\u{1b}[31mFAILED\u{1b}[0m a\tb\u{7} "), "FAILED a b");
     }
 }

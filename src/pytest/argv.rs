@@ -8,17 +8,17 @@ use super::trail;
 /// the plugin that writes down what runs.
 #[must_use]
 pub fn argv(mode: Mode, trail: bool, args: &[String]) -> Vec<String> {
-    let mut argv: Vec<String> = ["python3", "-m", "pytest"].map(str::to_owned).into();
+    let mut words: Vec<String> = ["python3", "-m", "pytest"].map(str::to_owned).into();
     if let Mode::Xdist(workers) = mode
         && !has_workers(args)
     {
-        argv.extend(["-n".to_owned(), workers.to_string()]);
+        words.extend(["-n".to_owned(), workers.to_string()]);
     }
     if trail {
-        argv.extend(["-p".to_owned(), trail::PLUGIN_MODULE.to_owned()]);
+        words.extend(["-p".to_owned(), trail::PLUGIN_MODULE.to_owned()]);
     }
-    argv.extend(args.iter().cloned());
-    argv
+    words.extend(args.iter().cloned());
+    words
 }
 
 /// Whether the arguments say how many workers there are.

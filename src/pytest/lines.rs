@@ -65,14 +65,12 @@ impl<R: BufRead> Lines<R> {
     /// # Errors
     /// Only the reader's own.
     pub fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
-        let start = match self.next_part.take() {
-            Some(start) => start,
-            None => {
-                if !self.fill()? {
-                    return Ok(None);
-                }
-                0
-            }
+        let start = if let Some(start) = self.next_part.take() {
+            start
+        } else if self.fill()? {
+            0
+        } else {
+            return Ok(None);
         };
         let end = match memchr::memchr(b'\r', &self.raw[start..]) {
             Some(at) => {
@@ -142,7 +140,7 @@ impl<R: BufRead> Lines<R> {
         if is_long && self.raw.len() > HEAD + TAIL {
             self.raw.drain(HEAD..self.raw.len() - TAIL);
         }
-        while self.raw.last() == Some(&b'\r') {
+        while matches!(self.raw.last(), Some(b'\r' | 0)) {
             self.raw.pop();
         }
         if any {
@@ -189,6 +187,18 @@ fn decode(bytes: &[u8]) -> Cow<'_, str> {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => Cow::Owned(String::from_utf8_lossy(bytes).into_owned()),
     };
+    // UTF-16, and what a power cut leaves: the rest reads well enough without the zeros.
+    let text = if memchr::memchr(0, text.as_bytes()).is_some() {
+        Cow::Owned(text.replace(['\0', '\u{fffd}'], ""))
+    } else {
+        text
+    };
+    // As `cat -v` shows it.
+    let text = if memchr::memmem::find(text.as_bytes(), b"^[[").is_some() {
+        Cow::Owned(text.replace("^[[", "\u{1b}["))
+    } else {
+        text
+    };
     if memchr::memchr(0x1b, text.as_bytes()).is_some() {
         return Cow::Owned(strip_escapes(&text));
     }
@@ -202,37 +212,40 @@ fn decode(bytes: &[u8]) -> Cow<'_, str> {
 /// Removes terminal sequences: CSI, OSC, APC and the two-byte ones.
 fn strip_escapes(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(char) = chars.next() {
-        if char != '\u{1b}' {
-            plain.push(char);
-            continue;
-        }
-        match chars.next() {
-            Some('[') => {
-                while let Some(next) = chars.next_if(|next| ('\u{20}'..='\u{3f}').contains(next)) {
-                    let _ = next;
-                }
-                let _ = chars.next_if(|next| ('\u{40}'..='\u{7e}').contains(next));
-            }
-            Some(']' | '_' | 'P' | '^') => {
-                while let Some(next) = chars.next() {
-                    if next == '\u{7}' {
-                        break;
-                    }
-                    if next == '\u{1b}' {
-                        let _ = chars.next_if_eq(&'\\');
-                        break;
-                    }
-                }
-            }
-            Some('(' | ')' | '#' | '%') => {
-                let _ = chars.next();
-            }
-            Some(_) | None => {}
-        }
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(0x1b, rest.as_bytes()) {
+        plain.push_str(&rest[..at]);
+        rest = after_escape(&rest[at + 1..]);
     }
+    plain.push_str(rest);
     plain
+}
+
+/// What follows a sequence whose escape byte has been read.
+fn after_escape(text: &str) -> &str {
+    let bytes = text.as_bytes();
+    let end = match bytes.first() {
+        Some(b'[') => {
+            let parameters = bytes[1..]
+                .iter()
+                .take_while(|byte| (0x20..=0x3f).contains(*byte))
+                .count();
+            let is_ended = bytes
+                .get(1 + parameters)
+                .is_some_and(|byte| (0x40..=0x7e).contains(byte));
+            1 + parameters + usize::from(is_ended)
+        }
+        Some(b']' | b'_' | b'P' | b'^') => match memchr::memchr2(0x07, 0x1b, bytes) {
+            Some(at) if bytes[at] == 0x1b && bytes.get(at + 1) == Some(&b'\\') => at + 2,
+            Some(at) if bytes[at] == 0x1b => at,
+            Some(at) => at + 1,
+            None => bytes.len(),
+        },
+        Some(b'(' | b')' | b'#' | b'%') => 1 + text[1..].chars().next().map_or(0, char::len_utf8),
+        Some(_) => text.chars().next().map_or(0, char::len_utf8),
+        None => 0,
+    };
+    &text[end..]
 }
 
 /// Removes `[31m`, `[1;32m` and the like where their escape byte is lost.
@@ -295,6 +308,16 @@ mod tests {
         assert!(line.text.len() <= HEAD + TAIL);
         assert!(line.text.starts_with("start") && line.text.ends_with("end"));
         assert_eq!(lines.next_line().unwrap().unwrap().text, "next");
+    }
+
+    #[test]
+    fn utf_16_and_caret_notation_are_read() {
+        let log: Vec<u8> = "\u{feff}2 passed\r\n^[[31mx^[[0m\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        assert_eq!(read(&log)[0].1, "2 passed");
+        assert_eq!(read(&log)[1].1, "x");
     }
 
     #[test]

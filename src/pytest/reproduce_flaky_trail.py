@@ -1,7 +1,7 @@
 """Writes down what a pytest session does, one JSON line at a time, so that a crash cannot take it along.
 
 Loaded with ``-p reproduce_flaky_trail``. The file is named by the variable REPRODUCE_FLAKY_TRAIL; without it
-nothing happens. Every line is one unbuffered append: an abort, SIGKILL or ``os._exit`` leaves all of them.
+nothing happens. Every line is an unbuffered append: an abort, SIGKILL or ``os._exit`` leaves all of them.
 Works with pytest 7 to 9, in xdist's workers, in forked tests and with reruns. Whatever goes wrong in here is
 swallowed: an instrument must not fail what it measures.
 """
@@ -11,13 +11,12 @@ import os
 import time
 
 _now = time.time
-_pid = os.getpid
 _write = os.write
 _quote = json.encoder.encode_basestring_ascii
 
 
 def _reason(report):
-    """First line of what went wrong, bounded."""
+    """First lines of what went wrong, bounded."""
     longrepr = getattr(report, "longrepr", None)
     crash = getattr(longrepr, "reprcrash", None)
     text = getattr(crash, "message", None) or str(longrepr or "")
@@ -31,10 +30,18 @@ class _Trail:
         self._fd = fd
         self._worker = _quote(worker) if worker else "null"
         self._role = role
+        self._held = ""
+        self._find_pid()
+        # Asking the kernel every time would cost a fifth of what a line costs.
+        os.register_at_fork(after_in_child=self._find_pid)
+
+    def _find_pid(self):
+        self._tail = '"worker":%s,"pid":%d,"at":%%.6f}\n' % (self._worker.replace("%", "%%"), os.getpid())
 
     def _line(self, event, fields):
         try:
-            line = '{"event":"%s",%s"worker":%s,"pid":%d,"at":%.6f}\n' % (event, fields, self._worker, _pid(), _now())
+            line = '%s{"event":"%s",%s%s' % (self._held, event, fields, self._tail % _now())
+            self._held = ""
             _write(self._fd, line.encode("ascii", "replace"))
         except Exception:
             pass
@@ -81,13 +88,19 @@ class _Running(_Trail):
 
     def pytest_runtest_logreport(self, report):
         try:
+            outcome, when = report.outcome, report.when
             fields = '"nodeid":%s,"when":"%s","outcome":"%s","duration_s":%.6f,' % (
                 self._quoted_id(report.nodeid),
-                report.when,
-                report.outcome,
+                when,
+                outcome,
                 getattr(report, "duration", 0.0),
             )
-            if report.outcome not in ("passed", "skipped"):
+            if outcome == "passed" and when == "teardown" and self._role == "main":
+                # The next line follows at once, with nothing of the suite's in between: one append for both.
+                # A worker may wait for its next test for long, so there it goes out by itself.
+                self._held = '{"event":"phase",%s%s' % (fields, self._tail % _now())
+                return
+            if outcome not in ("passed", "skipped"):
                 fields += '"reason":%s,' % _quote(_reason(report))
             self._line("phase", fields)
         except Exception:
@@ -125,8 +138,6 @@ def pytest_configure(config):
 
         import pytest
 
-        trail.begin(
-            '"pytest":%s,"python":%s,' % (_quote(pytest.__version__), _quote(platform.python_version()))
-        )
+        trail.begin('"pytest":%s,"python":%s,' % (_quote(pytest.__version__), _quote(platform.python_version())))
     except Exception:
         pass

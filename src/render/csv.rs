@@ -3,6 +3,9 @@
 use super::tables::Cells;
 
 /// The bytes of a table.
+///
+/// # Panics
+/// Never: memory takes what is written to it.
 #[must_use]
 pub fn table(cells: &Cells) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());

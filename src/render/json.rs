@@ -3,6 +3,9 @@
 use crate::model::summary::Summary;
 
 /// The bytes, a line for each sweep.
+///
+/// # Panics
+/// Never: a summary has string keys.
 #[must_use]
 pub fn lines(summaries: &[Summary]) -> Vec<u8> {
     let mut bytes = Vec::new();

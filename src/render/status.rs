@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::figures::count;
 use super::paint::Paint;
-use super::words::cut;
+use super::words::{self, cut};
 use crate::model::status::{Running, SweepStatus};
 
 /// All sweeps, those that run first.
@@ -41,6 +41,14 @@ fn one(sweep: &SweepStatus, width: usize, paint: Paint) -> String {
             errored
         },
     );
+    if sweep.rate.count.failed() > 0 {
+        let _ = writeln!(text, "  {}", words::rate(&sweep.rate));
+    }
+    if sweep.running && !sweep.latest.is_empty() {
+        let signs: String = sweep.latest.iter().map(|one| words::sign(one.outcome)).collect();
+        let last = sweep.latest.last().map_or(0, |one| one.iteration);
+        let _ = writeln!(text, "  {signs} {}", paint.dim(&format!("up to {last}")));
+    }
     if !sweep.by_category.is_empty() {
         let categories: Vec<String> = sweep.by_category.iter().map(|(id, n)| format!("{id} in {n}")).collect();
         let _ = writeln!(text, "  {}", categories.join(", "));
@@ -68,7 +76,7 @@ fn one(sweep: &SweepStatus, width: usize, paint: Paint) -> String {
 fn in_flight(running: &Running, usual: Option<f64>, width: usize, paint: Paint) -> String {
     let number = format!("run{:03}", running.iteration);
     let elapsed = running.elapsed_s.map(span).unwrap_or_default();
-    let lead = format!("    {number:<8}{elapsed:>9}  ");
+    let lead = format!("    {number:<8}{elapsed:>10}  ");
     let line = cut(
         running.last_line.as_deref().unwrap_or_default(),
         width.saturating_sub(lead.chars().count()),
@@ -97,6 +105,7 @@ pub fn span(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::summary::{Method, Rate};
 
     #[test]
     fn a_running_sweep_shows_its_iterations_within_the_width() {
@@ -118,6 +127,7 @@ mod tests {
             passed: 10,
             failed: 2,
             errored: 0,
+            rate: Rate::new(2, 12, 0.95, Method::ConfidenceSequence),
             by_category: [("A2".to_owned(), 2)].into(),
             in_flight: vec![running(13, 65.0), running(14, 36_000.0)],
             usual_s: Some(120.0),
@@ -129,6 +139,7 @@ mod tests {
         let expected = "\
 logs/n4_fix8  running
   12 of 50 recorded: 10 passed, 2 failed, 0 errored
+  2/12 failed: 17 % (95 % interval: 1.9 % to 51 %)
   A2 in 2
   2 iterations in flight, usually 2 min 0 s, about 40 min 0 s left
     run013   1 min 5 s  tests/router/test_router_e2e_with_mocke…

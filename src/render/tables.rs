@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::figures::percent;
 use super::words::{TestNames, place, rate_cell};
 use crate::model::Verdict;
-use crate::model::summary::{Run, Summary, blame_of};
+use crate::model::summary::{Run, Summary, Test, blame_of};
 
 /// Cells with a header. Every row has as many cells as the header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -187,15 +188,23 @@ fn tests(summaries: &[Summary]) -> Cells {
                 test.nodeid.clone(),
                 test.failed.to_string(),
                 test.of.to_string(),
+                test_rate(test),
                 test.categories.join(" "),
             ]
         })
     });
     Cells {
-        header: vec!["sweep", "test", "failed", "of", "categories"],
+        header: vec!["sweep", "test", "failed", "of", "failure rate", "categories"],
         rows: rows.collect(),
         figures: vec![2, 3],
     }
+}
+
+/// How often a test fails, with the interval.
+#[must_use]
+pub fn test_rate(test: &Test) -> String {
+    let rate = test.failed as f64 / test.of.max(1) as f64;
+    format!("{} ({} to {})", percent(rate), percent(test.low), percent(test.high))
 }
 
 /// One failing test of an iteration, or the iteration itself where no test is named.

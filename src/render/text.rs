@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 
 use super::figures::{self, count};
 use super::paint::Paint;
-use super::tables::{Cells, Listed, lines, short_line};
+use super::tables::{Cells, Listed, lines, short_line, test_rate};
 use super::words::{self, TestNames, cut, wrap};
 use crate::model::Verdict;
-use crate::model::summary::{Category, Run, Summary};
+use crate::model::summary::{Run, Summary, Test};
+
+mod causes;
 
 const WIDTH: usize = 80;
 
@@ -16,6 +18,15 @@ const MOST_SIGNS: usize = 1_000;
 
 /// Most iterations that are told one by one on a screen.
 const MOST_ON_SCREEN: usize = 5;
+
+/// How much is said of each cause.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// Everything.
+    Report,
+    /// What fits on a screen.
+    Screen,
+}
 
 /// The whole report: statistics of all sweeps, then each with its failures, iterations and tests.
 #[must_use]
@@ -37,7 +48,7 @@ pub fn report(summaries: &[Summary], listed: Listed, paint: Paint) -> String {
         if summaries.len() == 1 {
             text += &notes(summary, "", paint);
         }
-        text += &failures(summary, paint);
+        text += &causes::failures(summary, Detail::Report, paint);
         text += &iterations(summary, listed, paint);
         text += &tests(summary, paint);
     }
@@ -55,11 +66,11 @@ pub fn table(cells: &Cells) -> String {
 pub fn screen(summary: &Summary, next: &[(String, String)], paint: Paint) -> String {
     let mut text = head(summary, paint);
     text += &notes(summary, "", paint);
-    text += &failures(summary, paint);
+    text += &causes::failures(summary, Detail::Screen, paint);
     text += &tests(summary, paint);
     text += &evidence(summary, paint);
     if !next.is_empty() {
-        text += &format!("\n{}\n", paint.bold("next"));
+        let _ = writeln!(text, "\n{}", paint.bold("next"));
         let width = next
             .iter()
             .map(|(command, _)| command.chars().count())
@@ -169,52 +180,6 @@ fn notes(summary: &Summary, prefix: &str, paint: Paint) -> String {
     lines.collect()
 }
 
-/// Categories with how often, in which iterations, by which tests.
-fn failures(summary: &Summary, paint: Paint) -> String {
-    if summary.categories.is_empty() {
-        return String::new();
-    }
-    let names = TestNames::of(summary);
-    let mut text = format!("\n{}\n", paint.bold("failure breakdown"));
-    let id_width = summary
-        .categories
-        .iter()
-        .map(|category| category.id.chars().count())
-        .max()
-        .unwrap_or(0);
-    for category in &summary.categories {
-        text += &failure(category, id_width, &names, paint);
-    }
-    text
-}
-
-fn failure(category: &Category, id_width: usize, names: &TestNames, paint: Paint) -> String {
-    let id = paint.red(&format!("{:id_width$}", category.id));
-    let how_often = match &category.rate {
-        Some(rate) => format!("{}, {}", rate.count, words::rate_cell(rate)),
-        None => format!(
-            "{}, errored: outside the rate",
-            count(category.iterations, "iteration", "iterations")
-        ),
-    };
-    let indent = id_width + 4;
-    let mut text = format!("  {id}  {}: {how_often}\n", category.title);
-    let runs: Vec<String> = category.runs.iter().map(u32::to_string).collect();
-    let runs = format!("in {}", runs.join(" "));
-    let _ = writeln!(
-        text,
-        "{:indent$}{}",
-        "",
-        wrap(&runs, WIDTH - indent, indent + 3).replace('\n', "\n   ")
-    );
-    let mut tests: Vec<(&String, &u64)> = category.tests.iter().collect();
-    tests.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
-    for (test, n) in tests {
-        let _ = writeln!(text, "{:indent$}{n:>4} x {}", "", names.short(test));
-    }
-    text
-}
-
 /// Iterations one by one, with the message of each failing test and where it stands.
 fn iterations(summary: &Summary, listed: Listed, paint: Paint) -> String {
     let runs = listed.runs(summary);
@@ -249,10 +214,8 @@ fn iteration(run: &Run, names: &TestNames, paint: Paint) -> String {
         if run.verdict == Verdict::Passed && line.message.is_empty() {
             continue;
         }
-        if !line.message.is_empty() {
-            // Two lines tell most assertions to their end.
-            let message = wrap(&cut(&line.message, 2 * (WIDTH - 10) - 8), WIDTH - 10, 0).replace('\n', "\n          ");
-            let _ = writeln!(text, "{:10}{message}", "");
+        for part in head_of(&line.message) {
+            let _ = writeln!(text, "{:10}{part}", "");
         }
         let worker = if line.worker.is_empty() {
             String::new()
@@ -262,6 +225,20 @@ fn iteration(run: &Run, names: &TestNames, paint: Paint) -> String {
         let _ = writeln!(text, "{:10}{}", "", paint.dim(&format!("{}{worker}", line.place)));
     }
     text
+}
+
+/// The first lines of a message, which tell most assertions to their end.
+fn head_of(message: &str) -> Vec<String> {
+    const MOST_LINES: usize = 3;
+    let width = WIDTH - 10;
+    let wrapped = wrap(&cut(message, MOST_LINES * width), width, 0);
+    let mut lines: Vec<String> = wrapped.lines().map(|line| cut(line, width)).collect();
+    if lines.len() > MOST_LINES {
+        lines.truncate(MOST_LINES);
+        lines[MOST_LINES - 1] = cut(&format!("{} …", lines[MOST_LINES - 1]), width);
+    }
+    lines.retain(|line| !line.is_empty());
+    lines
 }
 
 /// The failing tests counted, under the names of their files.
@@ -287,16 +264,37 @@ fn tests(summary: &Summary, paint: Paint) -> String {
             let _ = writeln!(text, "  {file}");
         }
         for test in summary.tests.iter().filter(|test| words::split(&test.nodeid).0 == file) {
-            let (_, name) = words::split(&test.nodeid);
-            let how_often = format!("{}/{}", test.failed, test.of);
-            let _ = writeln!(
-                text,
-                "  {how_often:>9}  {name}  {}",
-                paint.dim(&test.categories.join(" "))
-            );
+            text += &failing_test(test, paint);
+        }
+        for group in summary
+            .test_groups
+            .iter()
+            .filter(|group| words::split(&group.nodeid).0 == file)
+        {
+            text += &failing_test(group, paint);
         }
     }
     text
+}
+
+/// One test, or all variants of one, with its rate beside it where there is room, else below.
+fn failing_test(test: &Test, paint: Paint) -> String {
+    let (_, name) = words::split(&test.nodeid);
+    let how_often = format!("{}/{}", test.failed, test.of);
+    let mut said = test.categories.join(" ");
+    if test.variants > 1 {
+        said = format!("all {} variants  {said}", test.variants);
+    }
+    let line = format!("  {how_often:>9}  {name}  ");
+    let rate = test_rate(test);
+    let is_wide = line.chars().count() + said.chars().count() + 2 + rate.chars().count() > WIDTH;
+    let rate = if is_wide {
+        // No percentage stands on a line without its count.
+        format!("\n             {}", paint.dim(&format!("{how_often}: {rate}")))
+    } else {
+        paint.dim(&format!("  {rate}"))
+    };
+    format!("{line}{}{rate}\n", paint.dim(&said))
 }
 
 /// Where the first failures of each category can be read.
@@ -323,4 +321,10 @@ fn evidence(summary: &Summary, paint: Paint) -> String {
         }
     }
     text
+}
+
+/// A text whose lines all begin at a column, within the width.
+fn hang(text: &str, column: usize) -> String {
+    let lines = wrap(text, WIDTH.saturating_sub(column), 0);
+    lines.replace('\n', &format!("\n{:column$}", ""))
 }

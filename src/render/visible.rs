@@ -8,8 +8,10 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);
     }
+    // The one-character forms of two introducers are rare, and the stripper knows only the long ones.
+    let text = text.replace('\u{9b}', "\u{1b}[").replace('\u{9d}', "\u{1b}]");
     let text = text.replace('\t', "    ").replace('\r', " ");
-    let text = if text.contains(['\u{1b}', '\u{9b}', '\u{9d}']) {
+    let text = if text.contains('\u{1b}') {
         strip_ansi_escapes::strip_str(&text)
     } else {
         text

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::figures::{below, percent};
-use crate::model::Verdict;
 use crate::model::summary::{Method, Rate, Run, Summary};
+use crate::model::{OutcomeKind, Verdict};
 
 /// How a sweep's rate is told: always with its count, and as a bound where nothing failed.
 #[must_use]
@@ -13,10 +13,7 @@ pub fn rate(rate: &Rate) -> String {
     match count.rate() {
         None => "no iteration passed or failed: nothing is known of the rate".to_owned(),
         Some(_) if count.failed() == 0 => {
-            format!(
-                "{count} failed: the failure rate is {} ({sure} sure)",
-                below(count, rate.confidence)
-            )
+            format!("{count} failed: the failure rate is {} ({sure} sure)", bound(rate))
         }
         Some(value) => format!(
             "{count} failed: {} ({sure} interval: {})",
@@ -122,23 +119,27 @@ pub fn place(run: &Run) -> String {
 /// a blank where one is missing.
 #[must_use]
 pub fn strip(summary: &Summary) -> String {
-    use crate::model::OutcomeKind;
-
     let Some((first, last)) = summary.span() else {
         return String::new();
     };
     let mut signs = vec![' '; (last - first + 1) as usize];
     for run in summary.not_passed.iter().chain(&summary.passed) {
-        signs[(run.iteration - first) as usize] = match run.outcome {
-            OutcomeKind::Hung => 'H',
-            OutcomeKind::Crashed => 'C',
-            OutcomeKind::TimedOut => 'T',
-            OutcomeKind::Failed => 'F',
-            OutcomeKind::Infra | OutcomeKind::NoTests | OutcomeKind::UsageError => 'E',
-            OutcomeKind::Passed => '.',
-        };
+        signs[(run.iteration - first) as usize] = sign(run.outcome);
     }
     signs.into_iter().collect()
+}
+
+/// The sign of an outcome in a row of iterations.
+#[must_use]
+pub fn sign(outcome: OutcomeKind) -> char {
+    match outcome {
+        OutcomeKind::Hung => 'H',
+        OutcomeKind::Crashed => 'C',
+        OutcomeKind::TimedOut => 'T',
+        OutcomeKind::Failed => 'F',
+        OutcomeKind::Infra | OutcomeKind::NoTests | OutcomeKind::UsageError => 'E',
+        OutcomeKind::Passed => '.',
+    }
 }
 
 /// The word of a verdict as files shout it.

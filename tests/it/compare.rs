@@ -172,3 +172,18 @@ fn errored_iterations_are_in_no_count_and_in_the_notes() {
     assert!(notes.contains("2 iterations errored, outside the counts"), "{notes}");
     assert!(notes.contains("`0/1`: one iteration shows next to nothing"), "{notes}");
 }
+
+#[test]
+fn a_sweep_that_is_still_running_is_compared_as_it_stands_and_said_to_run() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir.path().join("one"), &spec("app1", 4), &[P, F, P]);
+    let claims = dir.path().join("one/.claims");
+    fs::create_dir(&claims).unwrap();
+    let claim = fs::File::create(claims.join("004.lock")).unwrap();
+    claim.lock().unwrap();
+    let notes = compare(dir.path(), &["one", "0/10"])["notes"].to_string();
+    assert!(notes.contains("`one`: still running, 1 iteration in flight"), "{notes}");
+    claim.unlock().unwrap();
+    let notes = compare(dir.path(), &["one", "0/10"])["notes"].to_string();
+    assert!(notes.contains("`one`: not complete, 1 iteration missing"), "{notes}");
+}

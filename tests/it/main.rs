@@ -1,5 +1,8 @@
 //! One test binary: each module tests one part of the tool from outside.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod ci;
 mod cli;
 mod compare;
 mod console_fuzz;
@@ -10,10 +13,13 @@ mod logs;
 mod messages;
 mod place;
 mod report_sweeps;
+mod router;
 mod sessions;
 mod signatures;
 mod simulation;
 mod stats;
+mod status;
 mod store;
+mod summary;
 mod sweep;
 mod tidy;

@@ -57,11 +57,16 @@ fn console(failures: &[Failure]) -> String {
     text += "                                                                [100%]\n";
     if !failed.is_empty() {
         text += "\n=================================== FAILURES ===================================\n";
-        for (name, reason) in failures {
-            let test = name.unwrap();
-            let rule = "_".repeat((78 - test.len()) / 2);
-            text += &format!(
-                "{rule} {test} {rule}\n\n    def test():\n>       assert run()\nE   {reason}\n\n{FILE}:20: Error\n"
+        for (named, reason) in failures {
+            let test = named.unwrap();
+            // pytest fills the line to its end, so that the right side may be one longer.
+            let left = "_".repeat((78 - test.len()) / 2);
+            let right = "_".repeat(78 - test.len() - left.len());
+            let kind = reason.split(':').next().unwrap();
+            let body = "    def test():\n>       assert run()";
+            let _ = writeln!(
+                text,
+                "{left} {test} {right}\n\n{body}\nE   {reason}\n\n{FILE}:20: {kind}"
             );
         }
         text += "=========================== short test summary info ============================\n";
@@ -102,7 +107,7 @@ fn write(dir: &Path, first: u32, last: u32, failing: &[(u32, &[Failure])]) {
 }
 
 /// The report's eight sweeps.
-fn rebuilt() -> tempfile::TempDir {
+pub(crate) fn rebuilt() -> tempfile::TempDir {
     let logs = tempfile::tempdir().unwrap();
     let dir = |name: &str| logs.path().join(name);
     write(&dir("serial"), 26, 100, &[(29, &[A1]), (35, &[A1])]);

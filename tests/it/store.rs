@@ -1,6 +1,8 @@
 //! The store under the conditions it is made for: several processes, kills at any moment, full and read-only disks,
 //! and directories in which tests have left what they liked.
 
+#![expect(clippy::unwrap_used, reason = "what a test cannot set up or find fails it")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -325,7 +327,7 @@ fn nothing_announced_is_lost_or_doubled_when_a_process_is_killed_at_any_moment()
             );
         }
     }
-    let last = announced.len() as u32 + 20;
+    let last = u32::try_from(announced.len()).unwrap() + 20;
     Process::start("record", logs.path(), 1, last).ends_well();
     let recorded = store::recorded(&dir).unwrap();
     assert!(recorded.is_superset(&(1..=last).collect()));
@@ -455,29 +457,31 @@ fn what_tests_write_under_our_names_is_neither_followed_nor_believed() {
     type Prank = fn(&Path, &Path);
     let pranks: [(&str, Prank); 8] = [
         ("a link named exit.json", |dir, outside| {
-            symlink(outside, dir.join("exit.json")).unwrap()
+            symlink(outside, dir.join("exit.json")).unwrap();
         }),
         ("facts of its own", |dir, _| {
-            fs::write(dir.join("outcome.json"), "{\"verdict\":\"passed\"}").unwrap()
+            fs::write(dir.join("outcome.json"), "{\"verdict\":\"passed\"}").unwrap();
         }),
         ("a directory named outcome.json", |dir, _| {
-            fs::create_dir(dir.join("outcome.json")).unwrap()
+            fs::create_dir(dir.join("outcome.json")).unwrap();
         }),
         ("a full directory named .exit_code", |dir, _| {
             fs::create_dir(dir.join(".exit_code")).unwrap();
             fs::write(dir.join(".exit_code/x"), "").unwrap();
         }),
         ("the log removed", |dir, _| {
-            fs::remove_file(dir.join("run.log")).unwrap()
+            fs::remove_file(dir.join("run.log")).unwrap();
         }),
         ("the log replaced by a link", |dir, outside| {
             fs::remove_file(dir.join("run.log")).unwrap();
             symlink(outside, dir.join("run.log")).unwrap();
         }),
         ("the directory closed", |dir, _| {
-            fs::set_permissions(dir, fs::Permissions::from_mode(0)).unwrap()
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o000)).unwrap();
         }),
-        ("the directory removed", |dir, _| fs::remove_dir_all(dir).unwrap()),
+        ("the directory removed", |dir, _| {
+            fs::remove_dir_all(dir).unwrap();
+        }),
     ];
     for (name, prank) in pranks {
         let logs = tempfile::tempdir().unwrap();
@@ -531,7 +535,7 @@ fn links_pipes_closed_files_and_names_that_are_no_text_do_not_break_reading() {
     let fifo = rustix::fs::FileType::Fifo;
     rustix::fs::mknodat(rustix::fs::CWD, written.join("pipe.log"), fifo, 0o600.into(), 0).unwrap();
     fs::write(written.join("closed.log"), "secret").unwrap();
-    fs::set_permissions(written.join("closed.log"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(written.join("closed.log"), fs::Permissions::from_mode(0o000)).unwrap();
     let (exit, outcome) = passed(1);
     sweep.publish(claim, attempt, &exit, &outcome).unwrap();
 

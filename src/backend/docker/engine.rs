@@ -34,21 +34,23 @@ pub(super) struct Engine {
 
 /// What an engine says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Facts {
+pub struct Facts {
+    /// Where it is.
+    pub address: String,
     /// Version of the engine.
-    pub(super) version: String,
+    pub version: String,
     /// Version of the API.
-    pub(super) api: String,
+    pub api: String,
     /// `Docker` or `Podman`.
-    pub(super) name: String,
+    pub name: String,
     /// Whether it runs without root, so that the container's root is the caller.
-    pub(super) is_rootless: bool,
+    pub is_rootless: bool,
     /// Directory of its data.
-    pub(super) data: Option<PathBuf>,
+    pub data: Option<PathBuf>,
     /// Version of control groups.
-    pub(super) cgroups: Option<String>,
+    pub cgroups: Option<String>,
     /// Storage driver.
-    pub(super) storage: Option<String>,
+    pub storage: Option<String>,
 }
 
 impl Engine {
@@ -110,6 +112,7 @@ impl Engine {
             .flatten()
             .any(|component| component.name.to_lowercase().contains("podman"));
         Ok(Facts {
+            address: self.address.clone(),
             version: version.version.unwrap_or_default(),
             api: version.api_version.unwrap_or_default(),
             name: if is_podman { "Podman" } else { "Docker" }.to_owned(),
@@ -253,9 +256,13 @@ pub(super) fn is_not_found(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { status_code: 404, .. })
 }
 
-/// Whether the engine says that something is in the way, such as a name in use.
+/// Whether the engine says that something is in the way, such as a name in use: for which Podman has another code.
 pub(super) fn is_conflict(error: &Error) -> bool {
-    matches!(error, Error::DockerResponseServerError { status_code: 409, .. })
+    match error {
+        Error::DockerResponseServerError { status_code: 409, .. } => true,
+        Error::DockerResponseServerError { message, .. } => message.contains("name is already in use"),
+        _ => false,
+    }
 }
 
 fn io_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {

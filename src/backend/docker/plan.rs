@@ -78,6 +78,7 @@ impl Plan {
         let root = host::plan(report, &caller("PATH").unwrap_or_default());
         environment.set_default("PATH", root.path.clone());
         recipe.binds.extend(root.binds.iter().cloned());
+        recipe.python = report.executable.to_string_lossy().into_owned();
         recipe.is_root_read_only = true;
         for dir in ["/run", "/var/tmp"] {
             recipe.tmpfs.push((dir.to_owned(), TMPFS.to_owned()));
@@ -254,6 +255,7 @@ fn common(spec: &Spec, is_here: bool) -> Result<Recipe, BackendError> {
     let container = &spec.container;
     Ok(Recipe {
         image: spec.image.clone(),
+        python: "python3".to_owned(),
         volumes: container
             .volumes
             .iter()

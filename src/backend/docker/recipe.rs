@@ -24,6 +24,9 @@ pub(super) const WORKSPACE: &str = "/workspace";
 
 const SHM_SIZE: u64 = 10 << 30;
 const ULIMITS: [&str; 3] = ["memlock=-1", "stack=67108864", "nofile=65536"];
+/// What stands in for an init process.
+const INIT: &str = include_str!("../init.py");
+
 /// Docker's own default forbids executing what lies in a tmpfs; tests build and run programs in there.
 pub(super) const TMPFS: &str = "rw,exec,nosuid,nodev,mode=1777";
 
@@ -42,6 +45,8 @@ pub(super) struct Recipe {
     pub(super) user: Option<String>,
     /// Whether its root cannot be written to.
     pub(super) is_root_read_only: bool,
+    /// The Python in it, as it is called.
+    pub(super) python: String,
     /// The switches of the command line.
     pub(super) container: Container,
     /// Limits, already read.
@@ -61,18 +66,52 @@ pub(super) struct Instance {
     pub(super) workspace_volume: Option<String>,
     /// Labels.
     pub(super) labels: HashMap<String, String>,
-    /// Names of limits that the engine turned out not to be allowed to set.
-    pub(super) without_limits: Vec<String>,
+    /// What the engine turned out not to be able to do.
+    pub(super) lacks: Lacks,
+}
+
+/// What an engine turned out not to be able to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lacks {
+    /// Limits that it may not set as the recipe has them, with what is set instead; `None` for one that it may not
+    /// set at all.
+    pub(super) limits: Vec<(String, Option<i64>)>,
+    /// Whether it has no init process to give.
+    pub(super) init: bool,
+}
+
+impl Lacks {
+    /// Learns from an engine's words for a container that it could not make. `false` if there is nothing to learn:
+    /// nothing of the recipe's own is in the way, or that is left out already.
+    pub(super) fn learn(&mut self, cause: &str, container: &Container) -> bool {
+        // Podman's init is a package of its own.
+        if cause.contains("init binary not found") && container.has(Part::Init) && !self.init {
+            self.init = true;
+            return true;
+        }
+        let Some(name) = refused_limit(cause, container) else {
+            return false;
+        };
+        match self.limits.iter_mut().find(|(known, _)| known == name) {
+            None => self.limits.push((name.to_owned(), own_limit(name))),
+            // Podman lowers its own before it sets those of others.
+            Some((_, limit @ Some(_))) => *limit = limit.map(|limit| limit / 2).filter(|limit| *limit > 1000),
+            Some((_, None)) => return false,
+        }
+        true
+    }
 }
 
 impl Recipe {
     /// The engine's request for one container.
     pub(super) fn body(&self, instance: &Instance) -> ContainerCreateBody {
-        let (program, arguments) = instance
-            .argv
-            .split_first()
-            .map_or(("", &[][..]), |(head, tail)| (head, tail));
         let container = &self.container;
+        let stand_in = instance
+            .lacks
+            .init
+            .then(|| [self.python.as_str(), "-ISc", INIT].map(str::to_owned));
+        let mut command = stand_in.into_iter().flatten().chain(instance.argv.iter().cloned());
+        let program = command.next().unwrap_or_default();
         let mut mounts: Vec<Mount> = self.binds.iter().chain(&instance.binds).map(mount).collect();
         mounts.extend(instance.workspace_volume.as_ref().map(|volume| Mount {
             typ: Some(MountType::VOLUME),
@@ -88,8 +127,8 @@ impl Recipe {
         ContainerCreateBody {
             image: Some(self.image.clone()),
             // The program replaces the image's entrypoint: the command runs as it is, without a shell before it.
-            entrypoint: Some(vec![program.to_owned()]),
-            cmd: Some(arguments.to_vec()),
+            entrypoint: Some(vec![program]),
+            cmd: Some(command.collect()),
             env: Some(
                 instance
                     .env
@@ -103,7 +142,9 @@ impl Recipe {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             host_config: Some(HostConfig {
-                init: Some(container.has(Part::Init)),
+                // Without one pytest itself would be process 1: to raise(SIGABRT) or SIGKILL it would be immune,
+                // and its exit code 0.
+                init: Some(container.has(Part::Init) && !instance.lacks.init),
                 auto_remove: Some(false),
                 // The session's output is taken from the attached stream alone. With `json-file` the engine writes
                 // every byte a second time: 2 x 500 MB took 16.3 s instead of 4.2 s. What it would buy, reading the
@@ -114,17 +155,7 @@ impl Recipe {
                 }),
                 network_mode: Some(container.network.clone().unwrap_or_else(|| "bridge".to_owned())),
                 shm_size: self.shm_size().and_then(|size| i64::try_from(size).ok()),
-                ulimits: Some(
-                    self.ulimits
-                        .iter()
-                        .filter(|(name, _, _)| !instance.without_limits.contains(name))
-                        .map(|(name, soft, hard)| ResourcesUlimits {
-                            name: Some(name.clone()),
-                            soft: Some(*soft),
-                            hard: Some(*hard),
-                        })
-                        .collect(),
-                ),
+                ulimits: Some(self.limits(&instance.lacks)),
                 #[expect(
                     clippy::cast_possible_truncation,
                     reason = "a number of CPUs, checked when it was read"
@@ -140,6 +171,22 @@ impl Recipe {
             }),
             ..ContainerCreateBody::default()
         }
+    }
+
+    fn limits(&self, lacks: &Lacks) -> Vec<ResourcesUlimits> {
+        let is_set = |name: &str| lacks.limits.iter().all(|(refused, _)| refused != name);
+        let set = self.ulimits.iter().filter(|(name, _, _)| is_set(name)).cloned();
+        let own = lacks
+            .limits
+            .iter()
+            .filter_map(|(name, limit)| limit.map(|limit| (name.clone(), limit, limit)));
+        set.chain(own)
+            .map(|(name, soft, hard)| ResourcesUlimits {
+                name: Some(name),
+                soft: Some(soft),
+                hard: Some(hard),
+            })
+            .collect()
     }
 
     /// Size of /dev/shm in bytes; `None` leaves the engine's own, 64 MB, with which xdist can die of SIGBUS.
@@ -254,14 +301,16 @@ pub(super) fn ulimits(container: &Container) -> Result<Vec<(String, i64, i64)>, 
 
 /// The limit of the recipe's own that an engine without the right to raise limits stumbled over, from its words
 /// for a container that could not be started. One that was asked for is not given up.
-pub(super) fn refused_limit(cause: &str, container: &Container) -> Option<&'static str> {
+fn refused_limit(cause: &str, container: &Container) -> Option<&'static str> {
     let cause = cause.to_lowercase();
     if !cause.contains("rlimit") {
         return None;
     }
     // runc says the number (getrlimit(2)'s constants on Linux), crun the name.
+    // Podman sets nproc and nofile by itself, higher than its own, unless it is told others.
     [
         ("stack", "rlimit type 3"),
+        ("nproc", "rlimit type 6"),
         ("nofile", "rlimit type 7"),
         ("memlock", "rlimit type 8"),
     ]
@@ -274,6 +323,19 @@ pub(super) fn refused_limit(cause: &str, container: &Container) -> Option<&'stat
             .iter()
             .any(|given| given.starts_with(&format!("{name}=")))
     })
+}
+
+/// This process's own hard limit, which an engine beside it, or below it, has too.
+fn own_limit(name: &str) -> Option<i64> {
+    use rustix::process::{Resource, getrlimit};
+    let resource = match name {
+        "stack" => Resource::Stack,
+        "nproc" => Resource::Nproc,
+        "nofile" => Resource::Nofile,
+        "memlock" => Resource::Memlock,
+        _ => return None,
+    };
+    i64::try_from(getrlimit(resource).maximum?).ok()
 }
 
 fn ulimit(text: &str) -> Option<(String, i64, i64)> {
@@ -381,7 +443,7 @@ mod tests {
         let line = shell_words::join(recipe.command_line("app", &instance, &["HF_TOKEN".to_owned()]));
         assert_eq!(
             line,
-            "docker run --rm --init --network bridge --shm-size 10737418240 -e HF_TOKEN -e CI=true -w /workspace \
+            "docker run --rm --init --network bridge --shm-size 10737418240 -e HF_TOKEN -e 'CI=true' -w /workspace \
              --entrypoint python3 app -m pytest"
         );
     }

@@ -90,7 +90,8 @@ pub(super) async fn launch(
             Ok(()) => Ok(attached),
             Err(error) => Err(start_error(engine, recipe, instance, &error)),
         },
-        Err(error) => Err(engine.explain("attach to the container", &error)),
+        // Podman prepares the container, and finds that there is no such program, when it is attached to.
+        Err(error) => Err(start_error(engine, recipe, instance, &error)),
     };
     match started {
         Ok(attached) => Ok(Running {
@@ -321,10 +322,12 @@ impl Running {
         }
         let state = state(&self.engine, &self.id).await?;
         let ended = ended(&state);
-        if !self.is_signalled && !ended.oom_killed && matches!(ended.signal, Some(1 | 2 | 9 | 15)) {
-            if let Some(cause) = killed_by_others(&self.engine, &self.id, &ended).await {
-                return Err(BackendError::Lost { cause });
-            }
+        if !self.is_signalled
+            && !ended.oom_killed
+            && matches!(ended.signal, Some(1 | 2 | 9 | 15))
+            && let Some(cause) = killed_by_others(&self.engine, &self.id, &ended).await
+        {
+            return Err(BackendError::Lost { cause });
         }
         Ok(ended)
     }
@@ -340,8 +343,12 @@ async fn state(engine: &Engine, id: &str) -> Result<ContainerState, BackendError
                     cause: "the container was removed by somebody else".to_owned(),
                 });
             }
-            Err(error) if is_transport(&error) && since.elapsed() < RETURN => {
-                tokio::time::sleep(Duration::from_millis(200)).await;
+            // An answer that cannot be read is Podman's, in a state between the end and its account of it.
+            Err(error)
+                if (is_transport(&error) || matches!(error, Error::JsonDataError { .. }))
+                    && since.elapsed() < RETURN =>
+            {
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
             Err(error) => {
                 return Err(BackendError::Lost {
@@ -377,7 +384,7 @@ async fn killed_by_others(engine: &Engine, id: &str, ended: &Ended) -> Option<St
 }
 
 fn far_away() -> Instant {
-    Instant::now() + Duration::from_secs(24 * 3600)
+    Instant::now() + Duration::from_hours(24)
 }
 
 /// The engine's account of an end.

@@ -30,6 +30,7 @@ pub(super) fn take(session: &mut Session, text: &str) -> bool {
         let (number, rest) = rest.split_once(' ').unwrap_or((rest, ""));
         if rest.starts_with("item") {
             session.collected = number.parse().ok();
+            session.is_header_over = true;
             return session.collected.is_some();
         }
         return false;

@@ -7,143 +7,8 @@ use std::sync::LazyLock;
 use aho_corasick::AhoCorasick;
 use regex::Regex;
 
+use super::clues::{CLUES, Clue};
 use super::session::MarkKind;
-
-/// What a literal makes us look for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Clue {
-    Fatal,
-    Watchdog,
-    Worker,
-    Shell,
-    Native,
-    Outside,
-    Code,
-    Engine,
-    Usage,
-}
-
-/// Literals, in any order; the confirming look decides.
-const CLUES: &[(&str, Clue)] = &[
-    ("Fatal Python error:", Clue::Fatal),
-    ("Windows fatal exception: ", Clue::Fatal),
-    ("Timeout (", Clue::Watchdog),
-    ("node down: ", Clue::Worker),
-    ("eplacing crashed worker", Clue::Worker),
-    ("crashed workers reached", Clue::Worker),
-    ("worker restarting disabled", Clue::Worker),
-    ("Aborted", Clue::Shell),
-    ("Segmentation fault", Clue::Shell),
-    ("segmentation fault", Clue::Shell),
-    ("Bus error", Clue::Shell),
-    ("bus error", Clue::Shell),
-    ("Illegal instruction", Clue::Shell),
-    ("Floating point exception", Clue::Shell),
-    ("Trace/breakpoint trap", Clue::Shell),
-    ("Killed", Clue::Shell),
-    ("killed", Clue::Shell),
-    ("Terminated", Clue::Shell),
-    ("terminated", Clue::Shell),
-    ("abort  ", Clue::Shell),
-    ("core dumped", Clue::Shell),
-    ("dumped core", Clue::Shell),
-    ("terminate called ", Clue::Native),
-    ("libc++abi: terminating", Clue::Native),
-    ("free(): ", Clue::Native),
-    ("malloc(): ", Clue::Native),
-    ("malloc_consolidate(): ", Clue::Native),
-    ("realloc(): ", Clue::Native),
-    ("munmap_chunk(): ", Clue::Native),
-    ("double free or corruption", Clue::Native),
-    ("corrupted size vs. prev_size", Clue::Native),
-    ("corrupted double-linked list", Clue::Native),
-    ("stack smashing detected", Clue::Native),
-    ("has overflowed its stack", Clue::Native),
-    ("fatal runtime error: ", Clue::Native),
-    ("non-unwinding panic", Clue::Native),
-    ("panic in a destructor during cleanup", Clue::Native),
-    ("memory allocation of ", Clue::Native),
-    ("AddressSanitizer:", Clue::Native),
-    ("FATAL: exception not rethrown", Clue::Native),
-    ("oom_kill event", Clue::Native),
-    ("oom-kill:", Clue::Native),
-    ("OOMKilled", Clue::Native),
-    ("Out of memory: Kill", Clue::Native),
-    ("Out Of Memory", Clue::Native),
-    ("uncaught target signal", Clue::Native),
-    ("sending signal ", Clue::Outside),
-    ("The operation was canceled", Clue::Outside),
-    ("maximum execution time", Clue::Outside),
-    ("has timed out after", Clue::Outside),
-    ("execution took longer than", Clue::Outside),
-    ("nested steps due to timeout", Clue::Outside),
-    ("Timeout has been exceeded", Clue::Outside),
-    ("Too long with no output", Clue::Outside),
-    ("No output has been received", Clue::Outside),
-    ("maximum time limit for jobs", Clue::Outside),
-    ("ran longer than the maximum time", Clue::Outside),
-    ("cancellation signal", Clue::Outside),
-    ("CANCELLED AT", Clue::Outside),
-    ("DUE TO TIME LIMIT", Clue::Outside),
-    ("Job cancelled", Clue::Outside),
-    ("Job was cancelled", Clue::Outside),
-    ("timed out after", Clue::Outside),
-    ("exit code", Clue::Code),
-    ("Exit code", Clue::Code),
-    ("EXIT CODE", Clue::Code),
-    ("exit_code", Clue::Code),
-    ("exit status", Clue::Code),
-    ("exit value", Clue::Code),
-    ("exited with", Clue::Code),
-    ("non-zero status", Clue::Code),
-    ("] Error ", Clue::Code),
-    ("(exit ", Clue::Code),
-    ("[exit ", Clue::Code),
-    ("exit=", Clue::Code),
-    ("rc=", Clue::Code),
-    ("docker: ", Clue::Engine),
-    ("rror response from daemon", Clue::Engine),
-    ("onnect to the Docker daemon", Clue::Engine),
-    ("connecting to the Docker daemon", Clue::Engine),
-    ("Docker daemon", Clue::Engine),
-    ("error during connect", Clue::Engine),
-    ("waiting for container", Clue::Engine),
-    ("OCI runtime", Clue::Engine),
-    ("exec user process", Clue::Engine),
-    ("xec format error", Clue::Engine),
-    ("executable file not found", Clue::Engine),
-    ("command not found", Clue::Engine),
-    (": not found", Clue::Engine),
-    ("No such file or directory", Clue::Engine),
-    ("No module named pytest", Clue::Engine),
-    ("No module named 'pytest'", Clue::Engine),
-    ("o space left on device", Clue::Engine),
-    ("Unable to find image", Clue::Engine),
-    ("unable to copy from source", Clue::Engine),
-    ("initializing source docker", Clue::Engine),
-    ("short-name", Clue::Engine),
-    ("No such container", Clue::Engine),
-    ("No such image", Clue::Engine),
-    ("image not known", Clue::Engine),
-    ("toomanyrequests", Clue::Engine),
-    ("manifest unknown", Clue::Engine),
-    ("pull access denied", Clue::Engine),
-    ("no basic auth credentials", Clue::Engine),
-    ("TLS handshake timeout", Clue::Engine),
-    ("Permission denied", Clue::Engine),
-    ("permission denied", Clue::Engine),
-    ("could not select device driver", Clue::Engine),
-    ("invalid reference format", Clue::Engine),
-    ("nvidia-container-cli", Clue::Engine),
-    ("unknown flag: ", Clue::Engine),
-    ("unknown shorthand flag", Clue::Engine),
-    ("ERROR: ", Clue::Usage),
-    ("rror: unrecognized arguments", Clue::Usage),
-    ("py: error: ", Clue::Usage),
-    ("pytest: error: ", Clue::Usage),
-    ("Error importing plugin", Clue::Usage),
-    ("UsageError", Clue::Usage),
-];
 
 static SEARCH: LazyLock<AhoCorasick> =
     LazyLock::new(|| AhoCorasick::new(CLUES.iter().map(|(literal, _)| *literal)).expect("the literals are few"));
@@ -179,11 +44,12 @@ static CODE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r#"(?ix)
         ^\W* (?: \#\#\[error\] | error:\s | \[\w+\]\s )? \W*
-        (?: process\ completed\ with | job\ failed: | script\ returned | (?:the\ )?command\ (?:".*"\ )?(?:(?:exited|terminated|failed)\ with)? | process\ '.*'\ finished\ with
+        (?: process\ completed\ with | job\ failed: | script\ returned | (?:nox\ >\ )?(?:the\ )?command\ (?:".*"\ |\S+\ )?(?:(?:exited|terminated|failed)\ with)? | process\ '.*'\ finished\ with
           | exited\ with\ code | docker(?:\ run)?:?\ (?:exited\ with)? | (?:py)?tests?:?(?:\ (?:run|session|command))?(?:\ (?:exited|finished|failed|ended)(?:\ with)?)? | run\d+:\ \w+ | (?:final|test|pytest)
         )? [\ :(\[]*
         (?: (?:non-zero\ )?exit(?:ed)?[\ _]?(?:code|status|value)? (?:\ with(?:\ code|\ status)?)? | non-zero\ status | status | code | rc | with )
         (?:\ (?:was|is))? [\ :=]+ (?:exit\ status\ )? (\d{1,3}) \b
+        | ^\S+:\ exit\ (-?\d{1,3})\ \(\d | InvocationError\ for\ command\ .*\(exited\ with\ code\ (-?\d{1,3})\b
         | ^make(?:\[\d+\])?:\ \*\*\*\ .*\]\ Error\ (\d{1,3})\b"#,
     )
     .expect("the pattern is valid")
@@ -191,7 +57,7 @@ static CODE: LazyLock<Regex> = LazyLock::new(|| {
 
 static ENGINE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
-        r#"(?x)
+        r"(?x)
         ^docker:\ | ^(?:docker:\ )?Error\ response\ from\ daemon | Cannot\ connect\ to\ the\ Docker\ daemon | trying\ to\ connect\ to\ the\ Docker\ daemon
         | Is\ the\ docker\ daemon\ running | ^error\ during\ connect | level=(?:error|fatal).*(?:waiting\ for\ container|daemon)
         | OCI\ runtime\ (?:create|exec|attempted|error) | OCI\ runtime\b.*(?:failed|error) | exec\ user\ process\ caused | ^exec\ .*xec\ format\ error | cannot\ execute\ binary\ file
@@ -201,7 +67,7 @@ static ENGINE: LazyLock<Regex> = LazyLock::new(|| {
         | No\ module\ named\ '?pytest'?\s*$ | [Nn]o\ space\ left\ on\ device | ^Unable\ to\ find\ image | unable\ to\ copy\ from\ source | initializing\ source\ docker
         | ^Error:\ .*short-name | No\ such\ container | No\ such\ image | image\ not\ known | toomanyrequests | manifest\ unknown | pull\ access\ denied
         | no\ basic\ auth\ credentials | TLS\ handshake\ timeout | could\ not\ select\ device\ driver | invalid\ reference\ format
-        | nvidia-container-cli | ^unknown\ (?:shorthand\ )?flag"#,
+        | nvidia-container-cli | ^unknown\ (?:shorthand\ )?flag",
     )
     .expect("the pattern is valid")
 });
@@ -385,6 +251,12 @@ mod tests {
             ("Command exited with non-zero status 1", 1),
             ("[exit 134]", 134),
             ("rc=2", 2),
+            ("py311: exit -6 (0.42 seconds) /w> pytest pid=1234", -6),
+            (
+                "ERROR: InvocationError for command /w/.tox/py/bin/pytest (exited with code -11 (SIGSEGV))",
+                -11,
+            ),
+            ("nox > Command pytest failed with exit code 1", 1),
         ] {
             assert_eq!(kind(text), Some(MarkKind::Code(code)), "{text}");
         }

@@ -182,6 +182,10 @@ pub enum Region {
 
 /// One pytest session.
 #[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own; any of them may hold together"
+)]
 pub struct Session {
     /// Line it begins on.
     pub line: u64,
@@ -235,6 +239,11 @@ pub struct Session {
     pub stop_location: Option<String>,
     /// pytest's internal error.
     pub internal: Option<Section>,
+    /// A result that stood alone after a test's own output: the test may have printed the word itself, so that the
+    /// last one before the next test holds.
+    pub(super) late: Option<(String, Status, u64)>,
+    /// Whether the lines before the first test are over.
+    pub(super) is_header_over: bool,
     /// The id at the end of the last line, where a terminal of this width may have wrapped it.
     pub(super) wrapped: Option<String>,
     /// The closing line.
@@ -258,7 +267,26 @@ impl Session {
     /// Whether a rule of this width can be this session's own.
     #[must_use]
     pub fn fits(&self, width: usize, is_tight: bool) -> bool {
-        self.width.is_none_or(|own| own == width || (is_tight && width >= own))
+        // Without a header to compare with, pytest's default of 80 is what narrower rules fall short of.
+        self.width
+            .map_or(width >= 70, |own| own == width || (is_tight && width >= own))
+    }
+
+    /// Whether a rule of another width may still be this session's: somebody copied the log and shortened its rules,
+    /// after the tests were through. Tests print rules of their own while they run.
+    #[must_use]
+    pub fn may_fit(&self, width: usize, is_tight: bool) -> bool {
+        self.fits(width, is_tight) || (self.region != Region::Progress || self.percent == Some(100))
+    }
+
+    /// Whether the closing line counts what the session showed. A test may print one that counts failures of its own.
+    #[must_use]
+    pub fn accounts_for_closing(&self) -> bool {
+        self.closing.is_none_or(|(closing, _)| {
+            let failed = closing.counts.failed + closing.counts.errors;
+            let is_shown = !self.sections.is_empty() || !self.summary.is_empty() || !self.failed.is_empty();
+            !closing.is_empty && (failed == 0 || is_shown || self.percent == Some(100))
+        })
     }
 
     /// Notes that pytest itself went on, on this line.

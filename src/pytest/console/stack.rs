@@ -15,6 +15,10 @@ pub enum StackKind {
 
 /// A stack and what it tells.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own; any of them may hold together"
+)]
 pub struct Stack {
     /// What printed it.
     pub kind: StackKind,
@@ -38,6 +42,8 @@ pub struct Stack {
     pub is_followed: bool,
     /// Whether it came after the closing line.
     pub is_late: bool,
+    /// Whether the thread being read is the one that died.
+    is_current: bool,
     /// A test found in the thread being read.
     candidate: Option<(String, String)>,
     /// Whether a frame of pytest's was seen in the thread being read.
@@ -60,6 +66,7 @@ impl Stack {
             top: None,
             is_followed: false,
             is_late,
+            is_current: true,
             candidate: None,
             is_inside: false,
         }
@@ -70,6 +77,13 @@ impl Stack {
         let body = text.trim();
         if body.is_empty() {
             return true;
+        }
+        if body.starts_with("Current thread 0x") {
+            // The others are printed for company.
+            self.is_current = true;
+            self.top = None;
+        } else if body.starts_with("Thread 0x") {
+            self.is_current = false;
         }
         if body.starts_with("Thread 0x") || body.starts_with("Current thread 0x") || body.starts_with("~~~") {
             self.candidate = None;
@@ -95,7 +109,7 @@ impl Stack {
 
     fn frame(&mut self, file: &str, function: &str, body: &str) {
         self.has_frames = true;
-        if self.top.is_none() {
+        if self.top.is_none() && (self.is_current || self.kind != StackKind::Fatal) {
             self.top = Some(body.to_owned());
         }
         let is_runner = [

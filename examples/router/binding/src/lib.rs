@@ -39,13 +39,15 @@ struct DistributedRuntime {
 #[pymethods]
 impl DistributedRuntime {
     #[new]
-    #[pyo3(signature = (namespace, root, broker, logger, scope = "process", renew_every_s = 0.25))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
+    #[pyo3(signature = (namespace, root, broker, logger, scope = "process", publishes = false, renew_every_s = 0.25))]
     fn new(
         namespace: String,
         root: PathBuf,
         broker: Option<String>,
         logger: Py<PyAny>,
         scope: &str,
+        publishes: bool,
         renew_every_s: f64,
     ) -> PyResult<DistributedRuntime> {
         let scope = match scope {
@@ -58,6 +60,7 @@ impl DistributedRuntime {
             broker,
             root: root.clone(),
             scope,
+            publishes,
             renew_every: Duration::from_secs_f64(renew_every_s),
             log: python_log(logger),
         };

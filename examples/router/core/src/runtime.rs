@@ -46,6 +46,8 @@ pub struct RuntimeConfig {
     pub root: PathBuf,
     /// Who shares it.
     pub scope: Scope,
+    /// Whether engines publish events through the C interface, which needs a publisher.
+    pub publishes: bool,
     /// Time between two renewals of the lease.
     pub renew_every: Duration,
     /// Where it says what happens.
@@ -98,7 +100,7 @@ impl DistributedRuntime {
                 (lease, Arc::default())
             }
         };
-        if let Some(client) = &client {
+        if let (true, Some(client)) = (config.publishes, &client) {
             publisher.get_or_init(|| EventPublisher::new(handle.clone(), client, &config.namespace));
         }
         Ok(DistributedRuntime {
@@ -160,7 +162,7 @@ impl Drop for DistributedRuntime {
     }
 }
 
-/// The publisher that the process shares, made by the first runtime that has a broker.
+/// The publisher that the process shares, made by the first runtime that publishes.
 pub fn shared_publisher() -> Arc<OnceCell<EventPublisher>> {
     lock(&PUBLISHER).clone()
 }
@@ -201,6 +203,7 @@ mod tests {
             broker: None,
             root: std::env::temp_dir(),
             scope,
+            publishes: false,
             renew_every: Duration::from_secs(60),
             log: Arc::new(|_| ()),
         })

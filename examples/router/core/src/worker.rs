@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_nats::Client;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -196,13 +197,21 @@ impl Worker {
                 })
             })
             .collect();
-        for event in farewell {
-            if matches!(self.sink, EventSink::Jetstream(..)) {
-                while self.sink.send(&event).await.is_err() {
-                    sleep(RETRY_EVERY).await;
-                }
-            } else if timeout(RETRY_EVERY, self.sink.send(&event)).await.is_err() {
+        let mut untold = farewell;
+        while !untold.is_empty() {
+            // All at once: the broker keeps them in the order in which they come, and readers put them in theirs.
+            let told = join_all(untold.iter().map(|event| self.sink.send(event)));
+            let told = if matches!(self.sink, EventSink::Jetstream(..)) {
+                told.await
+            } else {
+                // Nobody promised that anything else arrives.
+                let _ = timeout(RETRY_EVERY, told).await;
                 return;
+            };
+            let mut is_told = told.iter().map(Result::is_ok);
+            untold.retain(|_| !is_told.next().unwrap_or(false));
+            if !untold.is_empty() {
+                sleep(RETRY_EVERY).await;
             }
         }
     }

@@ -23,15 +23,17 @@ N_WORKERS = 2
 
 # Engines hand their events over in batches: how often, and how many at most.
 REPORT_EVERY_S = 0.060
-REPORT_AT_MOST = 21
+REPORT_AT_MOST = 16
 # The router applies what it received in batches.
-APPLY_EVERY_S = 0.030
+APPLY_EVERY_S = 0.040
 # An engine's time for a token.
-TOKEN_TIME_S = 0.0054
-# A client's time between an answer and its next request.
-THINK_S = 0.005
-# The fixed sleep before a first attempt: nearly as long as events ever take.
-FIRST_ATTEMPT_S = 0.034
+TOKEN_TIME_S = 0.00575
+# The fixed sleep before a first attempt: nearly as long as events take at their slowest.
+FIRST_ATTEMPT_S = 0.037
+# A user's longest time between an answer and the next request; each time is drawn, as users differ.
+THINK_AT_MOST_S = 0.030
+# Requests of independent users come at this distance, whether or not those before them have been answered.
+ARRIVE_EVERY_S = 0.012
 # The lease is renewed this often.
 RENEW_EVERY_S = 0.25
 
@@ -88,7 +90,13 @@ class System:
 
     def runtime(self):
         return DistributedRuntime(
-            self.namespace, self.scratch, self.broker, logger, VARIANT.scope, RENEW_EVERY_S
+            self.namespace,
+            self.scratch,
+            self.broker,
+            logger,
+            scope=VARIANT.scope,
+            publishes=self.event_plane == "jetstream",
+            renew_every_s=RENEW_EVERY_S,
         )
 
     def router(self, runtime):
@@ -146,17 +154,28 @@ async def wait_until(condition, timeout=5.0):
     return True
 
 
-async def send_in_turn(send, router, prompts, max_tokens):
-    """One prompt after the other, as a client in a conversation does; returns where each went."""
+async def converse(router, prompts, max_tokens):
+    """One prompt after the other, as a user in a conversation sends them; returns where each went."""
     went = []
     for prompt in prompts:
-        await asyncio.sleep(THINK_S)
+        await asyncio.sleep(random.uniform(0, THINK_AT_MOST_S))
         if VARIANT.awaits_events == "before":
             await wait_until_events_processed(router)
-        went.append(await send(router, prompt, max_tokens))
+        went.append(await send_request_with_retry(router, prompt, max_tokens))
         if VARIANT.awaits_events == "after":
             await wait_until_events_processed(router)
     return went
+
+
+async def arrive(router, prompts, max_tokens):
+    """Prompts of independent users, at a fixed distance."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    requests = []
+    for index, prompt in enumerate(prompts):
+        await asyncio.sleep(begun + index * ARRIVE_EVERY_S - loop.time())
+        requests.append(asyncio.create_task(send_request(router, prompt, max_tokens)))
+    await asyncio.gather(*requests)
 
 
 def random_tokens(n_blocks):

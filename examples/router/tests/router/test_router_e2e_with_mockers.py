@@ -11,10 +11,10 @@ from kv_router import BLOCK_SIZE, DistributedRuntime, publish_stored
 
 from router.system import (
     System,
+    arrive,
+    converse,
     dump,
     random_tokens,
-    send_in_turn,
-    send_request,
     send_request_with_retry,
     wait_until,
 )
@@ -25,8 +25,8 @@ logger = logging.getLogger("router.test")
 # Prompts of a conversation, each the one before and two blocks more.
 N_TURNS = 4
 N_BLOCKS_PER_TURN = 2
-# Ten tokens take the engine 54 ms.
-N_TOKENS = 10
+# Eight tokens take the engine 46 ms.
+N_TOKENS = 8
 # Prompts in front of the second router and behind it.
 N_PROMPTS = 25
 # The fixed time after which two indexers are expected to agree.
@@ -65,17 +65,17 @@ def test_mocker_kv_router(system_of, request_plane):
 def test_router_decisions(system_of, event_plane, request_plane):
     """A conversation stays with the worker that has its prefix."""
 
-    async def converse(router):
+    async def talk(router):
         tokens = random_tokens(N_BLOCKS_PER_TURN * N_TURNS)
         prompts = [tokens[: BLOCK_SIZE * N_BLOCKS_PER_TURN * (turn + 1)] for turn in range(N_TURNS)]
-        went = await send_in_turn(send_request_with_retry, router, prompts, N_TOKENS)
+        went = await converse(router, prompts, N_TOKENS)
         n_blocks = N_BLOCKS_PER_TURN * N_TURNS
         await wait_until(lambda: len(dump(router)) >= n_blocks)
         return went
 
     with system_of(event_plane, request_plane) as system:
         router = system.router(system.runtime())
-        went = asyncio.run(converse(router))
+        went = asyncio.run(talk(router))
         events = Counter(
             (event["target"]["worker_id"], event["target"]["dp_rank"]) for event in dump(router)
         )
@@ -100,14 +100,14 @@ def test_indexers_sync(system_of, event_plane):
     n_blocks = sum(len(prompt) for prompt in prompts) // BLOCK_SIZE
 
     async def fill(system, first):
-        await send_in_turn(send_request, first, prompts[:N_PROMPTS], 1)
+        await arrive(first, prompts[:N_PROMPTS], 1)
         if VARIANT.resets:
             DistributedRuntime.reset()
         logger.info("Creating second KV router with its own runtime")
         runtime = system.runtime()
         second = system.router(runtime)
         logger.info("second router is there")
-        await send_in_turn(send_request, second, prompts[N_PROMPTS:], 1)
+        await arrive(second, prompts[N_PROMPTS:], 1)
         if VARIANT.awaits_sync:
             await wait_until(lambda: len(dump(first)) == len(dump(second)) == n_blocks)
         else:

@@ -74,7 +74,7 @@ class Services:
     has that long.
     """
 
-    HEAD_START_S = 0.060
+    HEAD_START_S = 0.050
 
     def __init__(self, bound_s=None):
         self.bound_s = bound_s

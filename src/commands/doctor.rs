@@ -1,0 +1,279 @@
+//! `doctor`: whether a sweep can run here, a line for each thing it needs, and what to do where it cannot.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+use owo_colors::OwoColorize;
+use rustix::process::Resource;
+use serde::Serialize;
+
+use super::{output, sweep};
+use crate::backend::{self, BackendError, docker};
+use crate::cli;
+use crate::cli::doctor::{Args, Format};
+use crate::exit_code::ExitCode;
+use crate::model::{BackendKind, Spec};
+
+/// Space below which a sweep of any length is likely to run out.
+const LITTLE_SPACE: u64 = 2 << 30;
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    what: &'static str,
+    state: State,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+/// What it means for a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    /// Good.
+    Ok,
+    /// A sweep runs, with less.
+    Limited,
+    /// No sweep can run.
+    Missing,
+}
+
+impl Check {
+    fn ok(what: &'static str, found: impl Into<String>) -> Check {
+        Check {
+            what,
+            state: State::Ok,
+            found: found.into(),
+            hint: None,
+        }
+    }
+
+    fn limited(what: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Check {
+        Check {
+            what,
+            state: State::Limited,
+            found: found.into(),
+            hint: Some(hint.into()),
+        }
+    }
+
+    fn missing(what: &'static str, error: &BackendError) -> Check {
+        Check {
+            what,
+            state: State::Missing,
+            found: error.to_string(),
+            hint: error.hint(),
+        }
+    }
+}
+
+/// Looks at everything a sweep needs.
+///
+/// # Errors
+/// The answer could not be printed.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new().context("failed to start the scheduler")?;
+    let mut checks = Vec::new();
+    if BackendKind::from(args.backend) == BackendKind::Docker {
+        checks.extend(runtime.block_on(engine()));
+    }
+    if checks.iter().all(|check| check.state != State::Missing) {
+        checks.push(runtime.block_on(pytest(args))?);
+    }
+    checks.push(space("logs", &args.logs_dir));
+    checks.push(debugger());
+    checks.extend(limits());
+    let can_run = checks.iter().all(|check| check.state != State::Missing);
+    match args.format {
+        Format::Json => output::json(&serde_json::json!({ "format": 1, "can_run": can_run, "checks": checks }))?,
+        Format::Text => print(&checks)?,
+    }
+    Ok(if can_run {
+        ExitCode::Passed
+    } else {
+        ExitCode::ToolFailed
+    })
+}
+
+fn print(checks: &[Check]) -> anyhow::Result<()> {
+    let mut out = anstream::stdout().lock();
+    for Check {
+        what,
+        state,
+        found,
+        hint,
+    } in checks
+    {
+        let sign = match state {
+            State::Ok => "ok".green().to_string(),
+            State::Limited => "- ".yellow().to_string(),
+            State::Missing => "! ".red().to_string(),
+        };
+        writeln!(out, "{sign}  {what:<8}  {found}")?;
+        if let Some(hint) = hint {
+            writeln!(out, "              {hint}")?;
+        }
+    }
+    Ok(())
+}
+
+/// The engine, what it says about itself, and the space it has.
+async fn engine() -> Vec<Check> {
+    let facts = match docker::facts().await {
+        Ok(facts) => facts,
+        Err(error @ BackendError::Forbidden { .. }) => return vec![Check::missing("rights", &error)],
+        Err(error) => return vec![Check::missing("engine", &error)],
+    };
+    let mut checks = vec![
+        Check::ok(
+            "engine",
+            format!(
+                "{} {}, API {}, at {}",
+                facts.name, facts.version, facts.api, facts.address
+            ),
+        ),
+        Check::ok(
+            "rights",
+            if facts.is_rootless {
+                "the engine runs without root"
+            } else {
+                "this user may use it"
+            },
+        ),
+    ];
+    match &facts.cgroups {
+        Some(version) => checks.push(Check::ok("cgroups", format!("version {version}"))),
+        None => checks.push(Check::limited(
+            "cgroups",
+            "the engine does not say",
+            "--memory and --cpus may have no effect",
+        )),
+    }
+    if let Some(data) = facts.data.filter(|data| data.exists()) {
+        checks.push(space("disk", &data));
+    }
+    checks
+}
+
+/// Whether pytest and what the mode needs are where the sessions would run.
+async fn pytest(args: &Args) -> anyhow::Result<Check> {
+    let spec = spec(args)?;
+    let what = if spec.backend == BackendKind::Docker {
+        "image"
+    } else {
+        "python"
+    };
+    let found = match backend::open(&spec, None, &|news| anstream::eprintln!("{news}")).await {
+        Ok(backend) => {
+            let probe = backend.probe().await;
+            backend.close().await;
+            probe
+        }
+        Err(error) => Err(error),
+    };
+    Ok(match found {
+        Ok(probe) => {
+            let versions = probe.versions.iter().map(|(name, version)| format!("{name} {version}"));
+            let versions = versions.collect::<Vec<_>>().join(", ");
+            let place = if spec.backend == BackendKind::Docker {
+                format!("{}: ", spec.image)
+            } else {
+                String::new()
+            };
+            if probe.versions.contains_key("pytest-timeout") {
+                Check::ok(what, format!("{place}{versions}"))
+            } else {
+                let hint = "without pytest-timeout a hang lasts until --timeout or --silence";
+                Check::limited(what, format!("{place}{versions}"), hint)
+            }
+        }
+        Err(error) => Check::missing(what, &error),
+    })
+}
+
+/// The specification that a sweep with these flags would have.
+fn spec(args: &Args) -> anyhow::Result<Spec> {
+    let backend = BackendKind::from(args.backend).as_str();
+    let mode = args.parallelism.to_string();
+    let words = ["reproduce-flaky", "-i", &args.image, "--backend", backend, "-p", &mode];
+    let argv = words.iter().map(OsString::from).collect();
+    sweep::specification(&cli::parse(argv, None)?.sweep)
+}
+
+fn space(what: &'static str, path: &Path) -> Check {
+    // A directory that is still to be made will be on the disk of the one above it.
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there: PathBuf = absolute
+        .ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(&absolute)
+        .to_owned();
+    let Ok(stat) = rustix::fs::statvfs(&there) else {
+        return Check::limited(
+            what,
+            format!("nothing known about `{}`", there.display()),
+            "look with df",
+        );
+    };
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let found = format!(
+        "{:.1} GiB free at {}",
+        free as f64 / f64::from(1 << 30),
+        there.display()
+    );
+    if what == "logs" && rustix::fs::access(&there, rustix::fs::Access::WRITE_OK).is_err() {
+        let hint = "name a directory you can write to with --logs-dir".to_owned();
+        return Check {
+            what,
+            state: State::Missing,
+            found: format!("no right to write to `{}`", there.display()),
+            hint: Some(hint),
+        };
+    }
+    if free < LITTLE_SPACE {
+        Check::limited(what, found, "free some: a full disk stops a sweep")
+    } else {
+        Check::ok(what, found)
+    }
+}
+
+/// gdb reads native stacks from outside, of programs with and without symbols.
+fn debugger() -> Check {
+    let output = Command::new("gdb").arg("--version").stdin(Stdio::null()).output();
+    match output {
+        Ok(output) if output.status.success() => {
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            Check::ok("gdb", text.lines().next().unwrap_or_default())
+        }
+        Ok(_) | Err(_) => Check::limited(
+            "gdb",
+            "not on this machine",
+            "install gdb to look into a session that hangs",
+        ),
+    }
+}
+
+/// Limits of this process that its own sessions inherit, or that bound what it can keep open.
+fn limits() -> Vec<Check> {
+    let shown = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
+    let files = rustix::process::getrlimit(Resource::Nofile);
+    let core = rustix::process::getrlimit(Resource::Core);
+    let found = format!(
+        "{} open files, core files of {} bytes",
+        shown(files.current),
+        shown(core.current)
+    );
+    if files.current.is_some_and(|files| files < 1024) {
+        vec![Check::limited(
+            "ulimits",
+            found,
+            "ulimit -n 4096: each iteration in flight keeps a handful open",
+        )]
+    } else {
+        vec![Check::ok("ulimits", found)]
+    }
+}
