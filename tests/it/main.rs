@@ -1,5 +1,6 @@
 //! One test binary: each module tests one part of the tool from outside.
 
+mod autopsy;
 mod ci;
 mod cli;
 mod compare;
