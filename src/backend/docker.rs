@@ -31,7 +31,7 @@ use plan::{Image, Plan};
 use recipe::{Instance, Lacks, WORKSPACE};
 use removal::{ATTEMPT, ITERATION, Remover, SWEEP};
 
-pub use engine::Facts;
+pub use engine::{Facts, facts};
 pub use removal::{Leftover, LeftoverKind, leftovers, reap};
 
 /// The name that asks for a container over this machine's own Python.
@@ -388,14 +388,6 @@ fn container_name(sweep: &Path, attempt: &str) -> String {
             }
         })
         .collect()
-}
-
-/// What the engine says about itself, where one answers.
-///
-/// # Errors
-/// None answers, or not to this user.
-pub async fn facts() -> Result<Facts, BackendError> {
-    Ok(Engine::connect().await?.facts)
 }
 
 #[cfg(test)]

@@ -53,6 +53,14 @@ pub struct Facts {
     pub storage: Option<String>,
 }
 
+/// What the engine says about itself, where one answers.
+///
+/// # Errors
+/// None answers, or not to this user.
+pub async fn facts() -> Result<Facts, BackendError> {
+    Ok(Engine::connect().await?.facts)
+}
+
 impl Engine {
     /// Finds the engine as `docker` would and asks what it is.
     pub(super) async fn connect() -> Result<Engine, BackendError> {
