@@ -53,6 +53,7 @@ pub(super) struct Examination {
     run_dir: PathBuf,
     until: Instant,
     autopsy: Autopsy,
+    threads: String,
     python: Vec<Section>,
     native: Vec<(i32, String)>,
     /// Whether processes were aborted for their stacks, which they print themselves.
@@ -67,6 +68,7 @@ impl Examination {
             run_dir: run_dir.to_owned(),
             until: Instant::now() + budget,
             autopsy: Autopsy::default(),
+            threads: String::new(),
             python: Vec::new(),
             native: Vec::new(),
             has_aborted: false,
@@ -104,6 +106,9 @@ impl Examination {
         };
         let looked = self.ask(bedside, &["look", &which], budget * 2 / 5).await;
         for section in looked {
+            if section.name == "processes" {
+                self.threads.clone_from(&section.text);
+            }
             match section.name.as_str() {
                 "processes" | "files" => self.write(&format!("{}.txt", section.name), &section.text),
                 _ => {}
@@ -188,7 +193,7 @@ impl Examination {
     }
 
     fn write_stacks(&mut self) {
-        let text = sections::stacks(&self.python, &self.native, &self.autopsy.notes);
+        let text = sections::stacks(&self.python, &self.native, &self.threads, &self.autopsy.notes);
         self.write("stacks.txt", &text);
     }
 

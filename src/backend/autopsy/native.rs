@@ -22,7 +22,7 @@ const MOST: usize = 8;
 /// Processes looked at together.
 const TOGETHER: usize = 2;
 /// Longest time for one of them.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(6);
 
 /// The native stacks of the Python processes among them, as far as there is time.
 ///
