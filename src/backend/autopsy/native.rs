@@ -77,7 +77,7 @@ async fn one(pid: i32, until: Instant) -> Result<String, String> {
                 "-p",
                 &pid,
                 "-ex",
-                "thread apply all bt 60",
+                "thread apply all bt 30",
             ],
         ),
         ("eu-stack", vec!["-p", &pid]),
@@ -123,7 +123,12 @@ fn frames(output: &str) -> String {
         let line = line.trim_start();
         line.starts_with('#') || line.starts_with("Thread ") || line.starts_with("TID ")
     };
-    let lines: Vec<&str> = output.lines().filter(is_wanted).collect();
+    // Arguments of optimized code are mostly not worth their length.
+    let lines: Vec<String> = output
+        .lines()
+        .filter(is_wanted)
+        .map(|line| line.chars().take(200).collect())
+        .collect();
     lines.join("\n")
 }
 
