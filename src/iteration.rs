@@ -23,7 +23,7 @@ pub use live::Live;
 pub use quiet::Quiet;
 
 /// How long an engine that went away is waited for before the next attempt.
-const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
+const ENGINE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Everything an iteration needs, the same for all of a sweep.
 pub struct Context {
@@ -110,6 +110,9 @@ pub struct Record {
 ///
 /// # Errors
 /// Only when the result could not be recorded; a broken engine is an answer or a cancelled sweep.
+///
+/// # Panics
+/// When judging or publishing panicked, which would be a mistake in them.
 pub async fn run(
     context: Arc<Context>,
     arm: usize,

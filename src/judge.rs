@@ -57,5 +57,5 @@ pub fn judge(run: &dyn RunFiles, exit: Option<&Exit>, signatures: &SignatureSet)
         run,
         signatures,
     };
-    complete::ids(verdict::judge(&facts)?, facts.trail.as_ref())
+    Ok(complete::ids(verdict::judge(&facts)?, facts.trail.as_ref()))
 }

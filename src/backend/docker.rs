@@ -390,6 +390,14 @@ fn container_name(sweep: &Path, attempt: &str) -> String {
         .collect()
 }
 
+/// What the engine says about itself, where one answers.
+///
+/// # Errors
+/// None answers, or not to this user.
+pub async fn facts() -> Result<Facts, BackendError> {
+    Ok(Engine::connect().await?.facts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -401,12 +409,4 @@ mod tests {
             "reproduce-flaky-n4_fix-8-run007.h-st-1-2"
         );
     }
-}
-
-/// What the engine says about itself, where one answers.
-///
-/// # Errors
-/// None answers, or not to this user.
-pub async fn facts() -> Result<Facts, BackendError> {
-    Ok(Engine::connect().await?.facts)
 }

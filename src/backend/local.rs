@@ -262,7 +262,7 @@ impl Running {
                     Err(error) => return Err(BackendError::Lost { cause: format!("failed to read the output: {error}") }),
                 },
                 status = self.child.wait(), if self.status.is_none() => self.ended(status)?,
-                () = tokio::time::sleep_until(gives_up.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))) => {}
+                () = tokio::time::sleep_until(gives_up.unwrap_or_else(|| Instant::now() + Duration::from_hours(1))) => {}
             }
         }
     }
@@ -338,10 +338,10 @@ impl Session for Running {
 
     fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<Ended, BackendError>> {
         async move {
-            if self.status.is_none() {
-                if let Ok(status) = tokio::time::timeout(KILL_WAIT, self.child.wait()).await {
-                    self.ended(status)?;
-                }
+            if self.status.is_none()
+                && let Ok(status) = tokio::time::timeout(KILL_WAIT, self.child.wait()).await
+            {
+                self.ended(status)?;
             }
             if let Some(temporary) = self.temporary.take() {
                 // A large one takes a while; a file that cannot be removed is no reason to lose the answer.

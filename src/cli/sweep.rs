@@ -189,9 +189,9 @@ impl Args {
     ///
     /// # Errors
     /// The flags are wrong, in one line.
-    pub fn with_flags(&self, flags: Vec<OsString>) -> Result<Args, String> {
+    pub fn with_flags(&self, flags: &[OsString]) -> Result<Args, String> {
         let dashes = |words: &[OsString]| words.iter().position(|word| word == "--").unwrap_or(words.len());
-        let (own, own_pytest) = flags.split_at(dashes(&flags));
+        let (own, own_pytest) = flags.split_at(dashes(flags));
         let (said, pytest) = self.said.split_at(dashes(&self.said));
         let mut argv = [said, own].concat();
         argv.push("--".into());

@@ -214,9 +214,9 @@ mod tests {
 
     #[test]
     fn times_are_read_with_and_without_a_unit() {
-        assert_eq!(duration("660"), Ok(Duration::from_secs(660)));
-        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
-        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("660"), Ok(Duration::from_mins(11)));
+        assert_eq!(duration("10m"), Ok(Duration::from_mins(10)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_mins(90)));
         for wrong in ["", "0", "-1", "0s", "soon", "nan", "inf", "1e300"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }

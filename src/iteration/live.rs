@@ -54,7 +54,7 @@ mod tests {
             live.see(piece.as_bytes());
         }
         assert_eq!(live.last_line().trim(), "tests/a.py::y FAILED");
-        live.see(&[b'x'; 100_000]);
+        live.see("x".repeat(100_000).as_bytes());
         assert!(live.last_line().len() <= 401);
     }
 }

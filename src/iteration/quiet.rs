@@ -72,9 +72,9 @@ mod tests {
         assert_eq!(quiet.limit(&deadlines), Some(LEAST));
         quiet.learn(&passed(12.0));
         quiet.learn(&passed(3.0));
-        assert_eq!(quiet.limit(&deadlines), Some(Duration::from_secs(120)));
+        assert_eq!(quiet.limit(&deadlines), Some(Duration::from_mins(2)));
         quiet.learn(&passed(500.0));
-        assert_eq!(quiet.limit(&deadlines), Some(Duration::from_secs(660)));
+        assert_eq!(quiet.limit(&deadlines), Some(Duration::from_mins(11)));
     }
 
     #[test]

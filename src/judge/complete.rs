@@ -2,14 +2,12 @@
 //!
 //! A stack names the function of a test and not its parameters; the trail has the test that began and did not end.
 
-use std::io;
-
 use crate::model::Outcome;
 use crate::pytest::trail::Trail;
 
 /// Completes the ids of an outcome.
-pub(super) fn ids(mut outcome: Outcome, trail: Option<&Trail>) -> io::Result<Outcome> {
-    let Some(trail) = trail else { return Ok(outcome) };
+pub(super) fn ids(mut outcome: Outcome, trail: Option<&Trail>) -> Outcome {
+    let Some(trail) = trail else { return outcome };
     let own = outcome.failing_tests.iter_mut();
     let crashes = outcome.crashes.iter_mut().filter_map(|crash| crash.test.as_mut());
     let evidence = outcome
@@ -23,7 +21,7 @@ pub(super) fn ids(mut outcome: Outcome, trail: Option<&Trail>) -> io::Result<Out
     }
     let mut seen = std::collections::BTreeSet::new();
     outcome.failing_tests.retain(|id| seen.insert(id.clone()));
-    Ok(outcome)
+    outcome
 }
 
 /// The one unfinished test that an id without parameters can only mean.
@@ -50,7 +48,7 @@ mod tests {
             failing_tests: vec![id.to_owned()],
             ..Outcome::new(OutcomeKind::Crashed)
         };
-        ids(outcome, Some(&trail)).unwrap().failing_tests
+        ids(outcome, Some(&trail)).failing_tests
     }
 
     #[test]

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     fn log() -> String {
-        (1..=100).map(|number| format!("line {number}\n")).collect()
+        (1..=100).fold(String::new(), |log, number| log + "line " + &number.to_string() + "\n")
     }
 
     const NEAR: Around = Around { before: 2, after: 1 };

@@ -31,7 +31,7 @@ const MAX_SESSIONS: usize = 200;
 const MAX_DEPTH: usize = 16;
 
 /// First words of the line that the runner writes into a log before it ends a session; what follows is ours.
-pub const MARKER_PREFIX: &str = super::marker::PREFIX;
+const MARKER_PREFIX: &str = super::marker::PREFIX;
 
 /// What a console log holds.
 #[derive(Clone, Debug, Default)]
@@ -198,7 +198,11 @@ impl Reader {
             '_' if self.region() == Region::Report => {
                 let session = self.open.last_mut()?;
                 if !session.fits(banner.width, banner.is_tight) {
-                    return None;
+                    // Where a test's own output cannot have printed it, it is a title whatever its width.
+                    if self.part == Part::Captured || banner.title.is_empty() {
+                        return None;
+                    }
+                    session.is_uneven = true;
                 }
                 report::open(session, self.report, banner.title, number);
                 self.part = Part::Trace;

@@ -289,7 +289,8 @@ fn failing_test(test: &Test, paint: Paint) -> String {
     let rate = test_rate(test);
     let is_wide = line.chars().count() + said.chars().count() + 2 + rate.chars().count() > WIDTH;
     let rate = if is_wide {
-        format!("\n             {}", paint.dim(&rate))
+        // No percentage stands on a line without its count.
+        format!("\n             {}", paint.dim(&format!("{how_often}: {rate}")))
     } else {
         paint.dim(&format!("  {rate}"))
     };

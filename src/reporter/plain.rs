@@ -1,6 +1,7 @@
 //! One line for each thing that happens, for logs and pipes.
 
-use std::io::{self, Write};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use owo_colors::OwoColorize;
@@ -53,7 +54,7 @@ pub(super) fn line(event: &Event, is_verbose: bool) -> Option<String> {
                     .iter()
                     .map(|(name, version)| format!("{name} {version}"))
                     .collect();
-                text.push_str(&format!("\n  {}", versions.join(", ")));
+                let _ = write!(text, "\n  {}", versions.join(", "));
             }
             Some(text)
         }
@@ -101,18 +102,18 @@ pub(super) fn line(event: &Event, is_verbose: bool) -> Option<String> {
                 seconds(*duration_s),
             );
             if *verdict != Verdict::Passed {
-                text.push_str(&format!("  {}", outcome.as_str()));
+                let _ = write!(text, "  {}", outcome.as_str());
                 if !categories.is_empty() {
-                    text.push_str(&format!(" {}", categories.join("+")));
+                    let _ = write!(text, " {}", categories.join("+"));
                 }
                 for test in failing_tests.iter().take(1) {
-                    text.push_str(&format!("  {}", printable(test)));
+                    let _ = write!(text, "  {}", printable(test));
                 }
                 if failing_tests.len() > 1 {
-                    text.push_str(&format!(" and {} more", failing_tests.len() - 1));
+                    let _ = write!(text, " and {} more", failing_tests.len() - 1);
                 }
                 if let Some(reason) = reason {
-                    text.push_str(&format!("\n          {}", printable(reason).dimmed()));
+                    let _ = write!(text, "\n          {}", printable(reason).dimmed());
                 }
             }
             Some(text)

@@ -1,6 +1,7 @@
 //! A bar for the sweep and a line for each running iteration, on a terminal.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
@@ -120,13 +121,14 @@ fn figures(live: &Live) -> String {
         percent(live.cs_high)
     );
     if let Some(below) = &live.below {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "; evidence for less than {}: {:.1} of 20",
             percent(below.rate),
             below.e_value
-        ));
+        );
         if let Some(clean) = below.clean_runs {
-            text.push_str(&format!(", {clean} clean runs to go"));
+            let _ = write!(text, ", {clean} clean runs to go");
         }
     }
     text
@@ -136,7 +138,7 @@ fn figures(live: &Live) -> String {
 fn message(tally: &Tally, elapsed_s: f64, before: u32) -> String {
     let mut text = format!("{} passed  {} failed", tally.passed, tally.failed);
     if tally.errored > 0 {
-        text.push_str(&format!("  {} errored", tally.errored));
+        let _ = write!(text, "  {} errored", tally.errored);
     }
     let categories: Vec<String> = tally
         .by_category
@@ -144,14 +146,14 @@ fn message(tally: &Tally, elapsed_s: f64, before: u32) -> String {
         .map(|(id, count)| format!("{id} {count}"))
         .collect();
     if !categories.is_empty() {
-        text.push_str(&format!("  ({})", categories.join(", ")));
+        let _ = write!(text, "  ({})", categories.join(", "));
     }
     let done = tally.recorded().saturating_sub(before);
     let left = tally.running + tally.pending;
     if done > 0 && left > 0 {
         let seconds = elapsed_s / f64::from(done) * f64::from(left);
         let left = Duration::from_secs(Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs());
-        text.push_str(&format!("  about {} left", humantime::format_duration(left)));
+        let _ = write!(text, "  about {} left", humantime::format_duration(left));
     }
     text
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::layout::{EXIT, EXIT_CODE, LOG, OLD_LOG, OUTCOME, RESULTS_CSV, SPEC, iteration_of, natural_order};
+use super::layout::{EXIT, EXIT_CODE, LOG, OLD_LOG, OUTCOME, SPEC, iteration_of, natural_order};
 use super::{StoreError, scan};
 
 /// Deepest directory that is looked into.
@@ -56,8 +56,8 @@ pub fn find_sweeps(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
 fn collect_sweeps(dir: &Path, depth: usize, sweeps: &mut Vec<PathBuf>) {
     let entries = entries(dir);
     let is_sweep = entries.iter().any(|entry| {
-        let is_ours = entry.name == SPEC || entry.name == RESULTS_CSV;
-        (!entry.is_dir && is_ours) || (entry.is_dir && iteration_of(&entry.name).is_some())
+        let is_run = entry.is_dir && iteration_of(&entry.name).is_some();
+        is_run || (!entry.is_dir && entry.name == SPEC)
     });
     if is_sweep {
         sweeps.push(dir.to_owned());

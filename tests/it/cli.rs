@@ -124,14 +124,13 @@ fn endings_are_told_apart(place: &Place) {
             "iteration {iteration}: {row:?}"
         );
         let test = match iteration {
-            1 | 12 => "",
             2 => "test_endings.py::test_router_decisions",
             3 => "test_endings.py::test_indexers_sync",
             4 => "test_endings.py::test_of_something_else",
             5 => "test_endings.py::test_model",
             6..=9 => "test_endings.py::test_process",
             // The session had finished its tests when it aborted.
-            10 => "",
+            1 | 10 | 12 => "",
             _ => "test_endings.py::test_time",
         };
         assert_eq!(row["failing_tests"], test, "iteration {iteration}");
@@ -164,7 +163,7 @@ fn every_ending_is_told_apart_in_containers_and_none_stays() {
 /// Waits for a condition that another process brings about.
 #[track_caller]
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let limit = Instant::now() + Duration::from_secs(120);
+    let limit = Instant::now() + Duration::from_mins(2);
     while !holds() {
         assert!(Instant::now() < limit, "waited two minutes for {what}");
         std::thread::sleep(Duration::from_millis(20));

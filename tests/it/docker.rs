@@ -589,7 +589,7 @@ struct Podman {
 impl Podman {
     fn start() -> Option<Podman> {
         if !is_root() || !has("podman") || !has("runc") {
-            println!("skipped: no podman with runc, or not root");
+            crate::engine::skipped("no podman with runc, or not root");
             return None;
         }
         let dir = tempfile::tempdir().unwrap();

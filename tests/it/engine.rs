@@ -60,8 +60,11 @@ pub(crate) fn containers_of(dir: &Path) -> String {
     listed
         .lines()
         .filter(|line| line.contains(&dir))
-        .map(|line| format!("{line}\n"))
-        .collect()
+        .collect::<Vec<_>>()
+        .join(
+            "
+",
+        )
 }
 
 /// Whether this process is root's.
@@ -88,7 +91,7 @@ pub(crate) fn debian() -> bool {
             skipped("no Debian image, and debootstrap as root is what makes one");
             return false;
         }
-        println!("building {DEBIAN} with debootstrap, once, about a minute");
+        let _ = writeln!(std::io::stderr(), "building {DEBIAN} with debootstrap, once, about a minute");
         let dir = tempfile::tempdir().unwrap();
         let script = format!(
             "debootstrap --variant=minbase --include=python3-pytest,python3-pytest-xdist,python3-pytest-timeout \

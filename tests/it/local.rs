@@ -171,7 +171,7 @@ for n in range(2000): print(n, flush=True)";
         }
     }
     all.push_str(&drain(&mut *session).await.unwrap());
-    let expected: String = (0..2000).map(|n| format!("{n}\n")).collect();
+    let expected = (0..2000).fold(String::new(), |text, n| text + &n.to_string() + "\n");
     assert_eq!(all, expected);
     session.finish().await.unwrap();
 }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use reproduce_flaky::commands::classify;
 use reproduce_flaky::judge::{self, RunFiles, SignatureSet};
-use reproduce_flaky::model::{Exit, Outcome};
+use reproduce_flaky::model::{Exit, Outcome, Verdict};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -164,4 +164,36 @@ fn logs_written_by_hand_are_judged_right() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_log_cut_before_its_closing_line_is_never_a_pass() {
+    let green = cases("expected.toml")
+        .into_iter()
+        .filter(|case| case.outcome == "passed");
+    for case in green
+        .filter(|case| {
+            std::path::Path::new(&case.path)
+                .extension()
+                .is_some_and(|extension| extension == "log")
+        })
+        .step_by(3)
+    {
+        let log = fs::read_to_string(fixtures().join(&case.path)).unwrap_or_default();
+        let Some(end) = log.rfind(" passed").and_then(|at| log[..at].rfind('\n')) else {
+            continue;
+        };
+        // A doubly quiet session ends with its letters: cut off there it looks complete.
+        if !log.contains("test session starts") {
+            continue;
+        }
+        for part in 1..8 {
+            let mut at = end * part / 8;
+            while !log.is_char_boundary(at) {
+                at -= 1;
+            }
+            let outcome = judge::judge(&Written(&log[..at]), None, &SIGNATURES).unwrap();
+            assert_ne!(outcome.verdict, Verdict::Passed, "{} cut at {at}", case.path);
+        }
+    }
 }

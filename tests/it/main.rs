@@ -1,5 +1,7 @@
 //! One test binary: each module tests one part of the tool from outside.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod autopsy;
 mod ci;
 mod cli;
@@ -12,6 +14,7 @@ mod logs;
 mod messages;
 mod place;
 mod report_sweeps;
+mod router;
 mod sessions;
 mod signatures;
 mod simulation;

@@ -28,7 +28,7 @@ fn bad_input_gets_a_clear_error_with_the_thing_the_place_and_a_hint() {
     let place = Place::passing();
     let local = ["--backend", "local"];
     let mut page = String::new();
-    let mut add = |words: &[&str], code| page.push_str(&format!("{}\n", errors(&place, words, code)));
+    let mut add = |words: &[&str], code| page += &(errors(&place, words, code) + "\n");
 
     add(&["-s", "9", "-e", "3"], 2);
     add(&["-t", "a/b"], 2);

@@ -11,7 +11,7 @@ use reproduce_flaky::model::spec::Container;
 use reproduce_flaky::model::{BackendKind, Deadlines, EnvVar, Mode, Spec};
 
 /// Longest time anything here may take before the test is lost anyway.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A sweep in a directory of its own.
 pub(crate) struct Sweep {
@@ -96,7 +96,7 @@ impl Sweep {
     pub(crate) async fn open_with(&self, plugin: Option<&Plugin>) -> Result<Arc<dyn Backend>, BackendError> {
         let told = Arc::clone(&self.told);
         backend::open(&self.spec, plugin, &move |text| {
-            told.lock().unwrap().push(text.to_owned())
+            told.lock().unwrap().push(text.to_owned());
         })
         .await
     }

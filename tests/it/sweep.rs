@@ -286,7 +286,7 @@ impl SweepTest {
             stop: self.stop.clone(),
             stop_when_decided: false,
             seed: 0,
-            cancel_grace: Duration::from_secs(60),
+            cancel_grace: Duration::from_mins(1),
         };
         let reporters: Vec<Box<dyn Reporter>> = vec![Box::new(Recorder(Arc::clone(&events)))];
         let end = runner::run(plan, reporters, signals).await.unwrap();

@@ -24,7 +24,7 @@ for path in open('/reproduce-flaky/paths', 'rb').read().split(b'\\0'):
         pass";
 
 /// Longest time a hand-over may take; it must not keep the next iteration from starting.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What is to be handed over when a session has ended.
 #[derive(Clone, Debug)]

@@ -335,10 +335,12 @@ impl Running {
         }
         let state = state(&self.engine, &self.id).await?;
         let ended = ended(&state);
-        if !self.is_signalled && !ended.oom_killed && matches!(ended.signal, Some(1 | 2 | 9 | 15)) {
-            if let Some(cause) = killed_by_others(&self.engine, &self.id, &ended).await {
-                return Err(BackendError::Lost { cause });
-            }
+        if !self.is_signalled
+            && !ended.oom_killed
+            && matches!(ended.signal, Some(1 | 2 | 9 | 15))
+            && let Some(cause) = killed_by_others(&self.engine, &self.id, &ended).await
+        {
+            return Err(BackendError::Lost { cause });
         }
         Ok(ended)
     }
@@ -395,7 +397,7 @@ async fn killed_by_others(engine: &Engine, id: &str, ended: &Ended) -> Option<St
 }
 
 fn far_away() -> Instant {
-    Instant::now() + Duration::from_secs(24 * 3600)
+    Instant::now() + Duration::from_hours(24)
 }
 
 /// The engine's account of an end.

@@ -65,9 +65,9 @@ impl Named {
             return Err(usage("an arm has no name", Some("--arm 'fix14 -i app:fix14'")));
         };
         words::tag(name).map_err(|cause| usage(format!("invalid arm `{name}`: {cause}"), None))?;
-        let flags = flags.iter().map(OsString::from).collect();
+        let flags: Vec<OsString> = flags.iter().map(OsString::from).collect();
         let mut args = shared
-            .with_flags(flags)
+            .with_flags(&flags)
             .map_err(|cause| usage(format!("invalid arm `{text}`: {cause}"), None))?;
         let own = [
             args.start != shared.start,

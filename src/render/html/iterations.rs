@@ -142,8 +142,8 @@ fn stretch(runs: &[&Run], index: usize, names: &Names) -> Markup {
     html! {
         tr.passed data-s=(index) data-o="passed" data-first=(first) data-last=(last) data-prefix=(names.prefix(index)) {
             th scope="row" { (first) @if last > first { "-" (last) } }
-            td.nowrap { span.swatch.s-passed {} "passed" @if runs.len() > 1 { " × " (runs.len()) } }
-            td {} td {} td {} td {}
+            td.o { "passed" @if runs.len() > 1 { " × " (runs.len()) } }
+            td colspan="4" {}
             td.n { @if shortest.is_finite() {
                 @let (from, to) = (svg::time(shortest), svg::time(longest));
                 @if from == to { (from) } @else { (from) " to " (to) }
@@ -158,16 +158,21 @@ fn one(run: &Run, exit: Option<&Exit>, sheet: &Sheet<'_>, index: usize, names: &
     let has_more = evidence::is_shown(sheet, run);
     // Only one thing of the page may have the run's name, and that is its evidence where there is any.
     let own_id = (!has_more).then_some(&name);
-    let tests = &run.failing_tests[..run.failing_tests.len().min(3)];
+    let short_tests: Vec<String> = run
+        .failing_tests
+        .iter()
+        .take(3)
+        .map(|test| short(names.short(index, test), 110))
+        .collect();
     html! {
         tr id=[own_id] data-s=(index) data-o=(run.outcome.as_str()) data-c=(visible(&run.categories.join(" "))) data-t=(names.numbers(run)) {
             th scope="row" { @if has_more { a href={ "#" (name) } { (run.iteration) } } @else { (run.iteration) } }
-            td.nowrap { span class={ "swatch s-" (run.outcome.as_str()) } {} (run.outcome.as_str().replace('_', " ")) }
+            td.o { (run.outcome.as_str().replace('_', " ")) }
             td { (visible(&run.categories.join(" "))) }
-            td { ul.plain {
-                @for test in tests { li { code { (short(names.short(index, test), 110)) } } }
-                @if run.failing_tests.len() > tests.len() { li { "and " (run.failing_tests.len() - tests.len()) " more" } }
-            } }
+            td.tests {
+                @for (index, test) in short_tests.iter().enumerate() { @if index > 0 { br; } code { (test) } }
+                @if run.failing_tests.len() > short_tests.len() { br; "and " (run.failing_tests.len() - short_tests.len()) " more" }
+            }
             td.text { (run.reason().map(|reason| short(reason, 140)).unwrap_or_default()) }
             td.n { (exit_words(run, exit)) }
             td.n { @if let Some(seconds) = run.duration_s { (svg::time(seconds)) } }

@@ -1,5 +1,7 @@
 //! The top of the page: the verdict in one sentence, the counts, and what a reader must know before believing them.
 
+use std::fmt::Write as _;
+
 use maud::{Markup, html};
 
 use super::{Report, Sheet};
@@ -59,7 +61,7 @@ fn of_one(summary: &Summary, is_named: bool) -> String {
             .iter()
             .map(|regime| format!("{} in {}-{}", regime.count, regime.first, regime.last))
             .collect();
-        text += &format!(", but not at one rate: {}", parts.join(", then "));
+        let _ = write!(text, ", but not at one rate: {}", parts.join(", then "));
     }
     let most = summary
         .categories
@@ -73,7 +75,7 @@ fn of_one(summary: &Summary, is_named: bool) -> String {
             (true, _) => format!("all {all} are"),
             (false, _) => format!("{failed} of the {all} are"),
         };
-        text += &format!("; {share} {}, {}", category.id, category.title.to_lowercase());
+        let _ = write!(text, "; {share} {}, {}", category.id, category.title.to_lowercase());
     }
     text + "."
 }
