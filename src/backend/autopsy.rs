@@ -6,9 +6,13 @@
 //! and so the hang may be over with it.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use futures_util::{Stream, StreamExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
 mod logs;
@@ -36,9 +40,8 @@ pub struct Autopsy {
 
 /// How a backend gets at the processes of a session.
 pub(super) trait Bedside: Send + Sync {
-    /// Runs a Python program where the session's processes are, and returns what it has printed when it ends or
-    /// when the time is over.
-    fn python<'a>(&'a self, arguments: Vec<String>, patience: Duration) -> BoxFuture<'a, Result<Vec<u8>, String>>;
+    /// Starts a Python program where the session's processes are.
+    fn python(&self, arguments: Vec<String>) -> BoxFuture<'_, Result<Program, String>>;
 
     /// The processes as that place and as this machine number them; in that place all of them are meant if `None`.
     fn processes(&self) -> BoxFuture<'_, Result<Vec<Seen>, String>>;
@@ -47,12 +50,35 @@ pub(super) trait Bedside: Send + Sync {
     fn is_its_own(&self) -> bool;
 }
 
+/// A program that looks. Dropping it ends it.
+pub(super) struct Program {
+    /// What it prints.
+    pub(super) output: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
+    /// What it reads.
+    pub(super) input: Pin<Box<dyn AsyncWrite + Send>>,
+}
+
+impl Program {
+    /// What it prints until a section of that name begins, it ends, or the time is over.
+    async fn read(&mut self, name: &str, until: Instant) -> Vec<Section> {
+        let mark = format!("@@{name}\n");
+        let mut printed = Vec::new();
+        while !printed.ends_with(mark.as_bytes())
+            && let Ok(Some(piece)) = tokio::time::timeout_at(until, self.output.next()).await
+        {
+            printed.extend_from_slice(&piece);
+        }
+        sections::read(&printed)
+    }
+}
+
 /// An autopsy in the making.
 pub(super) struct Examination {
     dir: PathBuf,
     run_dir: PathBuf,
     until: Instant,
     autopsy: Autopsy,
+    threads: String,
     python: Vec<Section>,
     native: Vec<(i32, String)>,
     /// Whether processes were aborted for their stacks, which they print themselves.
@@ -67,6 +93,7 @@ impl Examination {
             run_dir: run_dir.to_owned(),
             until: Instant::now() + budget,
             autopsy: Autopsy::default(),
+            threads: String::new(),
             python: Vec::new(),
             native: Vec::new(),
             has_aborted: false,
@@ -102,28 +129,36 @@ impl Examination {
             let inside: Vec<String> = seen.iter().map(|seen| seen.inside.to_string()).collect();
             inside.join(",")
         };
-        let looked = self.ask(bedside, &["look", &which], budget * 2 / 5).await;
-        for section in looked {
-            match section.name.as_str() {
-                "processes" | "files" => self.write(&format!("{}.txt", section.name), &section.text),
-                _ => {}
+        let arguments = ["-ISc", LOOK, &which, STACKS_SIGNAL].map(str::to_owned).to_vec();
+        let mut program = match tokio::time::timeout(budget * 2 / 5, bedside.python(arguments)).await {
+            Ok(Ok(program)) => Some(program),
+            Ok(Err(cause)) => {
+                self.note(cause);
+                None
             }
+            Err(_) => {
+                self.note("no program could be started in time to look at the processes".to_owned());
+                None
+            }
+        };
+        if let Some(program) = &mut program {
+            let looked = program.read("ready", self.until - budget / 2).await;
+            self.take("ready", looked);
+            self.write_stacks();
         }
-        self.write_stacks();
         // The rest of the time belongs to the Python stacks, which say most.
-        let native_until = self.until - budget * 3 / 10;
-        match native::stacks(&seen, native_until).await {
+        match native::stacks(&seen, self.until - budget * 3 / 10).await {
             Ok(stacks) => self.native = stacks,
             Err(cause) => self.note(format!("no native stacks: {cause}")),
         }
-        let left = self.left();
-        for section in self.ask(bedside, &["stacks", &which, STACKS_SIGNAL], left).await {
-            match section.name.as_str() {
-                "stacks" => self.python.push(section),
-                "note" => self.note(section.text.trim().to_owned()),
-                "aborted" => self.has_aborted = true,
-                _ => {}
-            }
+        if let Some(mut program) = program {
+            let _ = tokio::time::timeout_at(self.until, async {
+                program.input.write_all(b"go\n").await?;
+                program.input.flush().await
+            })
+            .await;
+            let asked = program.read("end", self.until).await;
+            self.take("end", asked);
         }
         if let Some(text) = logs::tails(&self.run_dir, DIR) {
             self.write("logs.txt", &text);
@@ -131,27 +166,22 @@ impl Examination {
         self.write_stacks();
     }
 
-    async fn ask(&mut self, bedside: &dyn Bedside, words: &[&str], patience: Duration) -> Vec<Section> {
-        let arguments = ["-ISc", LOOK]
-            .iter()
-            .chain(words)
-            .map(|word| (*word).to_owned())
-            .collect();
-        let Ok(answer) = tokio::time::timeout(patience, bedside.python(arguments, patience)).await else {
-            self.note(format!("`{}` found no answer in time", words[0]));
-            return Vec::new();
-        };
-        match answer {
-            Ok(output) => {
-                let sections = sections::read(&output);
-                if sections.last().is_none_or(|section| section.name != "end") {
-                    self.note(format!("`{}` could not be completed in time", words[0]));
+    /// Takes in what the program printed, up to a section that shows that it was not cut.
+    fn take(&mut self, last: &str, sections: Vec<Section>) {
+        if sections.iter().all(|section| section.name != last) {
+            self.note(format!("the look at the processes was not done in time, at `{last}`"));
+        }
+        for section in sections {
+            match section.name.as_str() {
+                "processes" => {
+                    self.write("processes.txt", &section.text);
+                    self.threads = section.text;
                 }
-                sections
-            }
-            Err(cause) => {
-                self.note(cause);
-                Vec::new()
+                "files" => self.write("files.txt", &section.text),
+                "stacks" => self.python.push(section),
+                "note" => self.note(section.text.trim().to_owned()),
+                "aborted" => self.has_aborted = true,
+                _ => {}
             }
         }
     }
@@ -188,7 +218,7 @@ impl Examination {
     }
 
     fn write_stacks(&mut self) {
-        let text = sections::stacks(&self.python, &self.native, &self.autopsy.notes);
+        let text = sections::stacks(&self.python, &self.native, &self.threads, &self.autopsy.notes);
         self.write("stacks.txt", &text);
     }
 

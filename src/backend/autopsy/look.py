@@ -1,8 +1,9 @@
 """Looks at the processes of a session that hangs, from where it runs. Python 3.6 and later, nothing but the library.
 
-    look.py look PIDS            what each process and thread does: processes and files
-    look.py stacks PIDS SIGNAL   has each Python process write its stacks
-PIDS is `all`, or process ids separated by commas. Sections begin with a line `@@NAME`.
+    look.py PIDS SIGNAL
+PIDS is `all`, or process ids separated by commas. First it prints what each process and thread does and waits for
+a line on its input: until then it has touched nothing. Then it has each Python process write its stacks. Sections
+begin with a line `@@NAME`.
 """
 import os
 import signal
@@ -254,10 +255,11 @@ def stacks(pids, number):
         print("@@aborted\n" + " ".join(map(str, aborted)))
 
 
-pids = chosen(sys.argv[2])
-if sys.argv[1] == "look":
-    processes(pids)
-    files(pids)
-else:
-    stacks(pids, int(sys.argv[3]))
+pids = chosen(sys.argv[1])
+processes(pids)
+files(pids)
+print("@@ready")
+sys.stdout.flush()
+if sys.stdin.readline():
+    stacks(pids, int(sys.argv[2]))
 print("@@end")

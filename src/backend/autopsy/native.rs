@@ -22,7 +22,7 @@ const MOST: usize = 8;
 /// Processes looked at together.
 const TOGETHER: usize = 2;
 /// Longest time for one of them.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(6);
 
 /// The native stacks of the Python processes among them, as far as there is time.
 ///
@@ -77,7 +77,7 @@ async fn one(pid: i32, until: Instant) -> Result<String, String> {
                 "-p",
                 &pid,
                 "-ex",
-                "thread apply all bt 60",
+                "thread apply all bt 30",
             ],
         ),
         ("eu-stack", vec!["-p", &pid]),
@@ -123,7 +123,12 @@ fn frames(output: &str) -> String {
         let line = line.trim_start();
         line.starts_with('#') || line.starts_with("Thread ") || line.starts_with("TID ")
     };
-    let lines: Vec<&str> = output.lines().filter(is_wanted).collect();
+    // Arguments of optimized code are mostly not worth their length.
+    let lines: Vec<String> = output
+        .lines()
+        .filter(is_wanted)
+        .map(|line| line.chars().take(200).collect())
+        .collect();
     lines.join("\n")
 }
 

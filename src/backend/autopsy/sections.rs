@@ -27,7 +27,7 @@ pub(super) fn read(output: &[u8]) -> Vec<Section> {
 }
 
 /// Everything that tells where the processes are, in one text.
-pub(super) fn stacks(python: &[Section], native: &[(i32, String)], notes: &[String]) -> String {
+pub(super) fn stacks(python: &[Section], native: &[(i32, String)], threads: &str, notes: &[String]) -> String {
     let mut text = String::from(
         "What the session was doing when it was ended from outside.\nMore: processes.txt, files.txt, logs.txt\n",
     );
@@ -50,6 +50,13 @@ pub(super) fn stacks(python: &[Section], native: &[(i32, String)], notes: &[Stri
     }
     for (process, frames) in native {
         let _ = write!(text, "\n--- process {process}\n{}\n", frames.trim_end());
+    }
+    if !threads.is_empty() {
+        text.push_str("\n=== Where each thread is in the kernel\n\n");
+    }
+    // The kernel's own frames are in processes.txt.
+    for line in threads.lines().filter(|line| !line.trim_start().starts_with("[<")) {
+        let _ = writeln!(text, "{line}");
     }
     if !notes.is_empty() {
         text.push_str("\n=== Not possible\n\n");
@@ -75,11 +82,9 @@ mod tests {
     #[test]
     fn the_text_says_what_was_not_possible() {
         let python = read(b"@@stacks\n7 python3 -m pytest\nThread 0x1\n  File \"a.py\", line 1 in hang\n");
-        let text = stacks(
-            &python,
-            &[(7, "#0  clock_nanosleep ()".to_owned())],
-            &["no gdb here".to_owned()],
-        );
+        let native = [(7, "#0  clock_nanosleep ()".to_owned())];
+        let threads = "7 python3\n    thread 7 S  clock_nanosleep(0x0)\n        [<0>] do_syscall_64\n";
+        let text = stacks(&python, &native, threads, &["no gdb here".to_owned()]);
         insta::assert_snapshot!(text, @r#"
         What the session was doing when it was ended from outside.
         More: processes.txt, files.txt, logs.txt
@@ -94,6 +99,11 @@ mod tests {
 
         --- process 7
         #0  clock_nanosleep ()
+
+        === Where each thread is in the kernel
+
+        7 python3
+            thread 7 S  clock_nanosleep(0x0)
 
         === Not possible
 

@@ -2,17 +2,15 @@
 //! numbers them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
-use tokio::time::Instant;
 
 use super::engine::Engine;
-use crate::backend::autopsy::Bedside;
 use crate::backend::autopsy::native::{self, Seen};
+use crate::backend::autopsy::{Bedside, Program};
 
 /// A running container.
 pub(super) struct Container {
@@ -23,7 +21,7 @@ pub(super) struct Container {
 }
 
 impl Container {
-    async fn run(&self, arguments: Vec<String>, until: Instant) -> Result<Vec<u8>, String> {
+    async fn run(&self, arguments: Vec<String>) -> Result<Program, String> {
         let failed = |error: bollard::errors::Error| {
             let error = self.engine.explain("run a program in the container", &error);
             format!("nothing could be looked at from inside: {error}")
@@ -31,46 +29,31 @@ impl Container {
         let command: Vec<String> = std::iter::once(self.python.clone()).chain(arguments).collect();
         let options = CreateExecOptions {
             cmd: Some(command),
+            attach_stdin: Some(true),
             attach_stdout: Some(true),
-            attach_stderr: Some(true),
             ..CreateExecOptions::default()
         };
-        let exec = self
-            .engine
-            .docker
-            .create_exec(&self.id, options)
-            .await
-            .map_err(failed)?;
-        let started = self
-            .engine
-            .docker
+        let docker = &self.engine.docker;
+        let exec = docker.create_exec(&self.id, options).await.map_err(failed)?;
+        match docker
             .start_exec(&exec.id, None::<StartExecOptions>)
             .await
-            .map_err(failed)?;
-        let StartExecResults::Attached { mut output, .. } = started else {
-            return Err("nothing could be looked at from inside: the engine did not attach".to_owned());
-        };
-        let (mut printed, mut complaint) = (Vec::new(), Vec::new());
-        while let Ok(Some(piece)) = tokio::time::timeout_at(until, output.next()).await {
-            match piece {
-                Ok(LogOutput::StdErr { message }) => complaint.extend_from_slice(&message),
-                Ok(piece) => printed.extend_from_slice(&piece.into_bytes()),
-                Err(_) => break,
-            }
+            .map_err(failed)?
+        {
+            StartExecResults::Attached { output, input } => Ok(Program {
+                output: output
+                    .filter_map(async |piece| piece.ok().map(LogOutput::into_bytes))
+                    .boxed(),
+                input,
+            }),
+            StartExecResults::Detached => Err("nothing could be looked at from inside: it was not attached".to_owned()),
         }
-        if printed.is_empty() && !complaint.is_empty() {
-            let complaint = crate::backend::toolchain::last_line(&complaint).unwrap_or_default();
-            return Err(format!("nothing could be looked at from inside: {complaint}"));
-        }
-        Ok(printed)
     }
 }
 
 impl Bedside for Container {
-    fn python<'a>(&'a self, arguments: Vec<String>, patience: Duration) -> BoxFuture<'a, Result<Vec<u8>, String>> {
-        // A little less than the caller waits, so that what was printed until then is not lost.
-        let until = Instant::now() + patience.saturating_sub(Duration::from_millis(100));
-        self.run(arguments, until).boxed()
+    fn python(&self, arguments: Vec<String>) -> BoxFuture<'_, Result<Program, String>> {
+        self.run(arguments).boxed()
     }
 
     fn processes(&self) -> BoxFuture<'_, Result<Vec<Seen>, String>> {
