@@ -89,7 +89,12 @@ fn categories(summary: &Value) -> Vec<(&str, u64)> {
         .as_array()
         .unwrap()
         .iter()
-        .map(|category| (category["id"].as_str().unwrap(), category["iterations"].as_u64().unwrap()))
+        .map(|category| {
+            (
+                category["id"].as_str().unwrap(),
+                category["iterations"].as_u64().unwrap(),
+            )
+        })
         .collect()
 }
 
@@ -145,7 +150,18 @@ fn a_hub_that_refuses_says_nothing_about_the_tests() {
         let tag = format!("hub-{iteration}");
         let faults = format!("ROUTER_HUB_FAULTS={fault}");
         let output = tool(&[
-            "-e", "1", "-t", &tag, "-E", "ROUTER_HUB_FAULT_RATE=1", "-E", &faults, "--logs-dir", dir, "--", "-k",
+            "-e",
+            "1",
+            "-t",
+            &tag,
+            "-E",
+            "ROUTER_HUB_FAULT_RATE=1",
+            "-E",
+            &faults,
+            "--logs-dir",
+            dir,
+            "--",
+            "-k",
             "test_router_decisions and no_kv_events-tcp",
         ]);
         assert_eq!(output.status.code(), Some(4), "{}", said(&output));
