@@ -4,7 +4,7 @@
 //! recorded iteration is. Deadlines belong to `iteration`, files to `store`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,16 +14,17 @@ use futures_util::future::BoxFuture;
 
 use crate::model::{BackendKind, Spec};
 
+mod autopsy;
 mod creator;
 pub mod docker;
 mod environment;
 mod error;
 mod host;
 mod local;
-
 mod packages;
 mod toolchain;
 
+pub use autopsy::Autopsy;
 pub use creator::{Creator, Fate, host_name};
 pub use error::BackendError;
 
@@ -114,6 +115,13 @@ pub trait Session: Send {
     /// group, all of it); KILL every process of the session. After a KILL `output` ends within
     /// [`KILL_WAIT`], even if the kernel cannot end the process.
     fn signal(&mut self, signal: Signal) -> BoxFuture<'_, Result<(), BackendError>>;
+
+    /// Looks at what a hung session is doing and writes it below `run_dir`, within `budget` and before anything is
+    /// sent to end it. The session may go on afterwards, or end. A session that runs nowhere leaves nothing to see.
+    fn autopsy<'a>(&'a mut self, run_dir: &'a Path, budget: Duration) -> BoxFuture<'a, Autopsy> {
+        let _ = (run_dir, budget);
+        Box::pin(std::future::ready(Autopsy::default()))
+    }
 
     /// Reads the facts of a session whose output has ended, hands the files it wrote to the caller, and removes
     /// what it ran in, the last in the background.

@@ -15,6 +15,7 @@ use super::toolchain::{self, INSPECT, Report, last_line};
 use super::{Attempt, Backend, BackendError, Creator, Plugin, Probe, Session, Tell, packages};
 use crate::model::{Spec, Workspace};
 
+mod bedside;
 mod engine;
 mod fresh;
 mod ownership;

@@ -1,5 +1,6 @@
 //! Sessions in process groups on this machine: no isolation, but the same deadlines and the same facts.
 
+use std::collections::VecDeque;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -16,6 +17,8 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
+use super::autopsy::native::Seen;
+use super::autopsy::{Autopsy, Bedside, Examination};
 use super::environment::Environment;
 use super::toolchain::{self, Report};
 use super::{Attempt, Backend, BackendError, Ended, KILL_WAIT, Plugin, Probe, Session, Signal, Tell, packages};
@@ -172,6 +175,8 @@ impl Local {
         Ok(Running {
             child,
             group,
+            python: self.python.clone(),
+            ahead: VecDeque::new(),
             mark: format!("{MARK}={}", attempt.name),
             output,
             is_drained: false,
@@ -221,7 +226,10 @@ struct Running {
     child: Child,
     group: Option<Pid>,
     mark: String,
+    python: PathBuf,
     output: pipe::Receiver,
+    /// Output that was read ahead.
+    ahead: VecDeque<Bytes>,
     is_drained: bool,
     status: Option<ExitStatus>,
     started_at: chrono::DateTime<Utc>,
@@ -233,6 +241,9 @@ struct Running {
 
 impl Running {
     async fn next(&mut self) -> Result<Option<Bytes>, BackendError> {
+        if let Some(piece) = self.ahead.pop_front() {
+            return Ok(Some(piece));
+        }
         loop {
             let gives_up = self
                 .drained_by
@@ -299,6 +310,32 @@ impl Session for Running {
         std::future::ready(Ok(())).boxed()
     }
 
+    fn autopsy<'a>(&'a mut self, run_dir: &'a Path, budget: Duration) -> BoxFuture<'a, Autopsy> {
+        async move {
+            let bedside = Here {
+                python: self.python.clone(),
+                mark: self.mark.clone(),
+            };
+            let mut examination = Examination::new(run_dir, budget);
+            examination.examine(&bedside).await;
+            if examination.has_aborted {
+                let (mut printed, mut pieces) = (Vec::new(), VecDeque::new());
+                let patience = examination.left().min(Duration::from_secs(2));
+                let _ = tokio::time::timeout(patience, async {
+                    while let Ok(Some(piece)) = self.next().await {
+                        printed.extend_from_slice(&piece);
+                        pieces.push_back(piece);
+                    }
+                })
+                .await;
+                self.ahead.append(&mut pieces);
+                examination.printed(&printed);
+            }
+            examination.end()
+        }
+        .boxed()
+    }
+
     fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<Ended, BackendError>> {
         async move {
             if self.status.is_none()
@@ -338,6 +375,53 @@ impl Drop for Running {
         if self.status.is_none() {
             self.kill_all();
         }
+    }
+}
+
+/// How the processes of a session on this machine are got at.
+struct Here {
+    python: PathBuf,
+    mark: String,
+}
+
+impl Bedside for Here {
+    fn python<'a>(&'a self, arguments: Vec<String>, patience: Duration) -> BoxFuture<'a, Result<Vec<u8>, String>> {
+        async move {
+            let mut child = Command::new(&self.python)
+                .args(arguments)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .kill_on_drop(true)
+                .spawn()
+                .map_err(|error| format!("failed to run `{}`: {error}", self.python.display()))?;
+            let mut printed = Vec::new();
+            if let Some(mut output) = child.stdout.take() {
+                // A little less than the caller waits, so that what was printed until then is not lost.
+                let patience = patience.saturating_sub(Duration::from_millis(100));
+                let _ = tokio::time::timeout(patience, output.read_to_end(&mut printed)).await;
+            }
+            Ok(printed)
+        }
+        .boxed()
+    }
+
+    fn processes(&self) -> BoxFuture<'_, Result<Vec<Seen>, String>> {
+        let mark = self.mark.clone();
+        async move {
+            // A process in an uninterruptible sleep can block whoever reads about it, so not on a thread of ours.
+            let found = tokio::task::spawn_blocking(move || marked(&mark)).await;
+            let pids = found
+                .map_err(|error| error.to_string())?
+                .into_iter()
+                .map(|pid| pid.as_raw_nonzero().get());
+            Ok(pids.map(|pid| Seen { inside: pid, here: pid }).collect())
+        }
+        .boxed()
+    }
+
+    fn is_its_own(&self) -> bool {
+        false
     }
 }
 

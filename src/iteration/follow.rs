@@ -14,6 +14,9 @@ use crate::store::{AttemptDir, StoreError};
 /// How long a session is waited for after KILL before it is given up as unkillable.
 const KILL_PATIENCE: Duration = Duration::from_secs(20);
 
+/// Longest time that is spent on finding out what a hung session is doing, before it is ended.
+const AUTOPSY: Duration = Duration::from_secs(10);
+
 /// What keeps a session from being followed to its end.
 pub(super) enum Broken {
     Log(StoreError),
@@ -76,6 +79,10 @@ pub(super) async fn follow(
                         (_, _) => marker::deadline(deadlines.total()),
                     };
                     dir.write_log(line.as_bytes()).map_err(Broken::Log)?;
+                    let autopsy = session.autopsy(dir.path(), AUTOPSY).await;
+                    if let Some(first) = autopsy.files.first() {
+                        dir.write_log(marker::autopsy(first).as_bytes()).map_err(Broken::Log)?;
+                    }
                     send(session, Signal::Term).await?;
                     stage = Stage::Terminating { until: Instant::now() + deadlines.grace(), by: reason };
                 }

@@ -198,7 +198,11 @@ impl Reader {
             '_' if self.region() == Region::Report => {
                 let session = self.open.last_mut()?;
                 if !session.fits(banner.width, banner.is_tight) {
-                    return None;
+                    // Where a test's own output cannot have printed it, it is a title whatever its width.
+                    if self.part == Part::Captured || banner.title.is_empty() {
+                        return None;
+                    }
+                    session.is_uneven = true;
                 }
                 report::open(session, self.report, banner.title, number);
                 self.part = Part::Trace;

@@ -23,6 +23,12 @@ pub fn cancel() -> String {
     line("interrupted by the user")
 }
 
+/// The line that says where it is written down what the session was doing.
+#[must_use]
+pub fn autopsy(file: &str) -> String {
+    format!("{PREFIX}what it was doing is in {file} ===\n")
+}
+
 /// It begins on a line of its own, whatever the session printed last.
 fn line(reason: &str) -> String {
     format!("\n{PREFIX}{reason}; ending the session ===\n")

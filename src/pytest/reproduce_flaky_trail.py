@@ -117,6 +117,27 @@ class _Running(_Trail):
             pass
 
 
+# The signal by which a process of the session is asked for its stacks: one that nobody else uses, and that means
+# nothing to a program without this handler unless it is sent to it.
+STACKS_SIGNAL = 60
+_stacks = []
+
+
+def _answer_with_stacks():
+    """Has faulthandler write every thread's Python stack to a file when asked by a signal.
+
+    It does so in C, without the GIL, so also in a process that hangs in native code; and the process lives on. The
+    file is in the temporary directory, where whoever asks finds it: standard error may be captured.
+    """
+    import faulthandler
+    import tempfile
+
+    path = os.path.join(tempfile.gettempdir(), "reproduce-flaky-stacks")
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+    _stacks.append(os.open(path, flags, 0o666))
+    faulthandler.register(STACKS_SIGNAL, file=_stacks[0], all_threads=True)
+
+
 def pytest_configure(config):
     """Opens the trail; a controller of workers runs no tests of its own."""
     try:
@@ -138,6 +159,10 @@ def pytest_configure(config):
 
         import pytest
 
+        try:
+            _answer_with_stacks()
+        except Exception:
+            pass
         trail.begin('"pytest":%s,"python":%s,' % (_quote(pytest.__version__), _quote(platform.python_version())))
     except Exception:
         pass

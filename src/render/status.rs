@@ -139,11 +139,11 @@ mod tests {
         let expected = "\
 logs/n4_fix8  running
   12 of 50 recorded: 10 passed, 2 failed, 0 errored
-  2/12 failed: 17 % (95 % interval: 1.9 % to 51 %)
+  2/12 failed: 17 % (95 % interval: 0.79 % to 58 %)
   A2 in 2
   2 iterations in flight, usually 2 min 0 s, about 40 min 0 s left
-    run013   1 min 5 s  tests/router/test_router_e2e_with_mocke…
-    run014  10 h 0 min  tests/router/test_router_e2e_with_mocke…
+    run013   1 min 5 s  tests/router/test_router_e2e_with_m…
+    run014  10 h 0 min  tests/router/test_router_e2e_with_m…
 ";
         assert_eq!(text, expected);
     }

@@ -86,6 +86,7 @@ impl Ownership {
                 .map(|workspace| Bind::writable(workspace, WORKSPACE)),
         );
         let recipe = Recipe {
+            python: "python3".to_owned(),
             image: self.image.clone(),
             binds,
             user: Some("0:0".to_owned()),

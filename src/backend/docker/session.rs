@@ -1,6 +1,8 @@
 //! A container from its creation to its removal: nothing of its output is lost, and how it ended is read from the
 //! engine's own account.
 
+use std::collections::VecDeque;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +21,12 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::bedside::Container;
 use super::engine::{Engine, is_conflict, is_not_found, is_transport};
 use super::ownership::Ownership;
 use super::recipe::{Instance, Recipe};
 use super::removal::Remover;
+use crate::backend::autopsy::{Autopsy, Examination};
 use crate::backend::{BackendError, Ended, KILL_WAIT, Session, Signal};
 
 /// How long the rest of the output may take once the process has ended: what is on its way arrives at once.
@@ -35,11 +39,15 @@ pub(super) struct Running {
     engine: Arc<Engine>,
     remover: Arc<Remover>,
     id: String,
+    /// The Python in the container, as it is called.
+    python: String,
     volumes: Vec<String>,
     ownership: Option<Ownership>,
     output: Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>,
     watch: JoinHandle<End>,
     end: Option<End>,
+    /// Output that was read ahead.
+    ahead: VecDeque<Bytes>,
     /// Whether the stream of output has ended, and how if badly.
     is_drained: bool,
     broke: Option<String>,
@@ -98,11 +106,13 @@ pub(super) async fn launch(
             engine: Arc::clone(engine),
             remover: Arc::clone(remover),
             id,
+            python: recipe.python.clone(),
             volumes: Vec::new(),
             ownership: None,
             output: attached.output,
             watch,
             end: None,
+            ahead: VecDeque::new(),
             is_drained: false,
             broke: None,
             recheck: Duration::from_millis(50),
@@ -228,6 +238,9 @@ impl Running {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, BackendError> {
+        if let Some(piece) = self.ahead.pop_front() {
+            return Ok(Some(piece));
+        }
         loop {
             let gives_up = self.gives_up();
             if gives_up.is_some_and(|at| at <= Instant::now()) {
@@ -438,6 +451,33 @@ impl Session for Running {
                     other => Err(other),
                 },
             }
+        }
+        .boxed()
+    }
+
+    fn autopsy<'a>(&'a mut self, run_dir: &'a Path, budget: Duration) -> BoxFuture<'a, Autopsy> {
+        async move {
+            let bedside = Container {
+                engine: Arc::clone(&self.engine),
+                id: self.id.clone(),
+                python: self.python.clone(),
+            };
+            let mut examination = Examination::new(run_dir, budget);
+            examination.examine(&bedside).await;
+            if examination.has_aborted {
+                let (mut printed, mut pieces) = (Vec::new(), VecDeque::new());
+                let patience = examination.left().min(Duration::from_secs(2));
+                let _ = tokio::time::timeout(patience, async {
+                    while let Ok(Some(piece)) = self.next().await {
+                        printed.extend_from_slice(&piece);
+                        pieces.push_back(piece);
+                    }
+                })
+                .await;
+                self.ahead.append(&mut pieces);
+                examination.printed(&printed);
+            }
+            examination.end()
         }
         .boxed()
     }

@@ -79,6 +79,7 @@ impl Reader {
         self.in_summary_entry = false;
         let session = self.session(number);
         settle_late(session);
+        session.is_uneven |= !session.fits(banner.width, banner.is_tight);
         session.region = region;
         Some(true)
     }

@@ -195,6 +195,8 @@ pub struct Session {
     pub has_header: bool,
     /// Width of its rules, where a header showed it.
     pub width: Option<usize>,
+    /// Whether its own rules are of several widths, as in a log that somebody copied by hand: width tells nothing then.
+    pub(super) is_uneven: bool,
     /// pytest's root directory.
     pub rootdir: Option<String>,
     /// pytest's version.
@@ -268,8 +270,10 @@ impl Session {
     #[must_use]
     pub fn fits(&self, width: usize, is_tight: bool) -> bool {
         // Without a header to compare with, pytest's default of 80 is what narrower rules fall short of.
-        self.width
-            .map_or(width >= 70, |own| own == width || (is_tight && width >= own))
+        self.is_uneven
+            || self
+                .width
+                .map_or(width >= 70, |own| own == width || (is_tight && width >= own))
     }
 
     /// Whether a rule of another width may still be this session's: somebody copied the log and shortened its rules,

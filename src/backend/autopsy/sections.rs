@@ -1,0 +1,103 @@
+//! What the looking program prints, read back, and the one text that people read first.
+
+use std::fmt::Write as _;
+
+/// A part of what was printed, under its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Section {
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+/// Splits what was printed at the lines that begin a section. What stands before the first is an error's text.
+pub(super) fn read(output: &[u8]) -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    for line in String::from_utf8_lossy(output).lines() {
+        if let Some(name) = line.strip_prefix("@@") {
+            sections.push(Section {
+                name: name.trim().to_owned(),
+                text: String::new(),
+            });
+        } else if let Some(section) = sections.last_mut() {
+            section.text.push_str(line);
+            section.text.push('\n');
+        }
+    }
+    sections
+}
+
+/// Everything that tells where the processes are, in one text.
+pub(super) fn stacks(python: &[Section], native: &[(i32, String)], notes: &[String]) -> String {
+    let mut text = String::from(
+        "What the session was doing when it was ended from outside.\nMore: processes.txt, files.txt, logs.txt\n",
+    );
+    let (printed, asked): (Vec<&Section>, Vec<&Section>) = python.iter().partition(|part| part.name == "printed");
+    if !asked.is_empty() {
+        text.push_str("\n=== Python stacks, most recent call first\n");
+    }
+    for part in asked {
+        let (process, frames) = part.text.split_once('\n').unwrap_or((&part.text, ""));
+        let _ = write!(text, "\n--- process {process}\n{frames}");
+    }
+    if !printed.is_empty() {
+        text.push_str("\n=== Printed by processes that were aborted for their stacks\n\n");
+        for part in printed {
+            text.push_str(&part.text);
+        }
+    }
+    if !native.is_empty() {
+        text.push_str("\n=== Native stacks\n");
+    }
+    for (process, frames) in native {
+        let _ = write!(text, "\n--- process {process}\n{}\n", frames.trim_end());
+    }
+    if !notes.is_empty() {
+        text.push_str("\n=== Not possible\n\n");
+    }
+    for note in notes {
+        let _ = writeln!(text, "- {note}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_are_read_also_when_the_last_was_cut() {
+        let sections = read(b"noise\n@@processes\n1 init\n@@stacks\n7 python3\n  File");
+        let names: Vec<&str> = sections.iter().map(|section| section.name.as_str()).collect();
+        assert_eq!(names, ["processes", "stacks"]);
+        assert_eq!(sections[1].text, "7 python3\n  File\n");
+    }
+
+    #[test]
+    fn the_text_says_what_was_not_possible() {
+        let python = read(b"@@stacks\n7 python3 -m pytest\nThread 0x1\n  File \"a.py\", line 1 in hang\n");
+        let text = stacks(
+            &python,
+            &[(7, "#0  clock_nanosleep ()".to_owned())],
+            &["no gdb here".to_owned()],
+        );
+        insta::assert_snapshot!(text, @r#"
+        What the session was doing when it was ended from outside.
+        More: processes.txt, files.txt, logs.txt
+
+        === Python stacks, most recent call first
+
+        --- process 7 python3 -m pytest
+        Thread 0x1
+          File "a.py", line 1 in hang
+
+        === Native stacks
+
+        --- process 7
+        #0  clock_nanosleep ()
+
+        === Not possible
+
+        - no gdb here
+        "#);
+    }
+}

@@ -1,0 +1,172 @@
+//! What is found out about a session that hangs, before it is ended.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::engine::{DEBIAN, daemon, debian};
+use crate::sessions::{Sweep, kill, read_until};
+use reproduce_flaky::backend::{Attempt, Autopsy, Plugin, Session};
+use reproduce_flaky::pytest::trail;
+
+const BUDGET: Duration = Duration::from_secs(10);
+
+/// Tests that hang in their own ways, each saying first that it is about to.
+const SUITE: &str = "
+import ctypes, os, signal, subprocess, sys, threading
+
+def say():
+    os.write(int(os.environ.get('RF_OUT', '2')), b'HANGING NOW\\n')
+
+def hang_in_second_router():
+    say()
+    ctypes.PyDLL(None).sleep(1000)
+
+def wait_for_nobody():
+    say()
+    threading.Event().wait()
+
+def test_gil_held():
+    hang_in_second_router()
+
+def test_gil_free():
+    wait_for_nobody()
+
+def test_child_that_ignores_term():
+    child = subprocess.Popen([sys.executable, '-c', 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(1000)'])
+    say()
+    child.wait()
+";
+
+fn plugin() -> Plugin {
+    Plugin {
+        module: trail::PLUGIN_MODULE.to_owned(),
+        source: trail::PLUGIN_SOURCE.to_owned(),
+    }
+}
+
+fn hanging(sweep: &Sweep, test: &str, more: &[&str]) -> Attempt {
+    sweep.write("test_hang.py", SUITE);
+    let id = format!("test_hang.py::{test}");
+    let argv = [
+        &["python3", "-m", "pytest", "-s", "-p", trail::PLUGIN_MODULE, &id],
+        more,
+    ]
+    .concat();
+    let mut attempt = sweep.attempt(&argv);
+    attempt
+        .dir_env
+        .push((trail::TRAIL_ENV.to_owned(), "tests.jsonl".to_owned()));
+    attempt
+}
+
+async fn hangs(sweep: &Sweep, attempt: &Attempt) -> (Box<dyn Session>, Autopsy, String) {
+    let backend = sweep.open_with(Some(&plugin())).await.unwrap();
+    let mut session = backend.start(attempt).await.unwrap();
+    read_until(&mut *session, "HANGING NOW").await;
+    let since = Instant::now();
+    let autopsy = session.autopsy(&attempt.dir, BUDGET).await;
+    assert!(
+        since.elapsed() < BUDGET + Duration::from_secs(2),
+        "{:?}",
+        since.elapsed()
+    );
+    let stacks = read(&attempt.dir, "stacks.txt");
+    assert_eq!(autopsy.files.first().map(String::as_str), Some("autopsy/stacks.txt"));
+    (session, autopsy, stacks)
+}
+
+fn read(dir: &Path, name: &str) -> String {
+    std::fs::read_to_string(dir.join("autopsy").join(name)).unwrap_or_default()
+}
+
+/// Which call of the kernel a sleeping thread is in, by the system's own names.
+fn sleeps(processes: &str) -> bool {
+    processes.contains("nanosleep(")
+}
+
+#[tokio::test]
+async fn a_test_that_holds_the_gil_in_a_container_leaves_its_stacks() {
+    if !daemon() {
+        return;
+    }
+    let sweep = Sweep::new("host");
+    let attempt = hanging(&sweep, "test_gil_held", &[]);
+    let (session, autopsy, stacks) = hangs(&sweep, &attempt).await;
+    assert!(stacks.contains("in hang_in_second_router"), "{stacks}");
+    assert!(stacks.contains("in test_gil_held"), "{stacks}");
+    assert!(
+        sleeps(&read(&attempt.dir, "processes.txt")),
+        "{}",
+        read(&attempt.dir, "processes.txt")
+    );
+    if crate::engine::is_root() && crate::engine::has("gdb") {
+        assert!(
+            stacks.contains("=== Native stacks") && stacks.contains("sleep"),
+            "{stacks}{autopsy:?}"
+        );
+    }
+    assert!(read(&attempt.dir, "files.txt").contains("tests.jsonl"));
+    assert!(read(&attempt.dir, "logs.txt").contains("tests.jsonl"));
+    kill(session).await;
+}
+
+#[tokio::test]
+async fn every_worker_of_xdist_is_asked() {
+    if !daemon() {
+        return;
+    }
+    let sweep = Sweep::new("host");
+    // The workers' own standard error is the one that reaches the console.
+    let attempt = hanging(&sweep, "test_gil_held", &["-n", "2"]);
+    let (session, _, stacks) = hangs(&sweep, &attempt).await;
+    assert!(stacks.contains("in hang_in_second_router"), "{stacks}");
+    assert!(
+        stacks.contains("execnet"),
+        "the other worker, or the controller: {stacks}"
+    );
+    kill(session).await;
+}
+
+#[tokio::test]
+async fn a_test_that_waits_without_the_gil_on_this_machine_leaves_its_stacks() {
+    let sweep = Sweep::new("");
+    let attempt = hanging(&sweep, "test_gil_free", &[]);
+    let (session, _, stacks) = hangs(&sweep, &attempt).await;
+    assert!(stacks.contains("in wait_for_nobody"), "{stacks}");
+    assert!(read(&attempt.dir, "processes.txt").contains("futex("));
+    let ended = kill(session).await;
+    assert_eq!(ended.signal, Some(9));
+}
+
+#[tokio::test]
+async fn a_python_that_has_no_plugin_prints_its_stacks_when_it_is_aborted() {
+    let sweep = Sweep::new("");
+    let attempt =
+        sweep.python("import sys, time\nprint('HANGING NOW', flush=True)\ndef hang(): time.sleep(1000)\nhang()");
+    let (session, _, stacks) = hangs(&sweep, &attempt).await;
+    assert!(stacks.contains("Fatal Python error: Aborted"), "{stacks}");
+    assert!(stacks.contains("in hang"), "{stacks}");
+    let mut session = session;
+    let output = crate::sessions::drain(&mut *session).await.unwrap();
+    assert!(
+        output.contains("Fatal Python error: Aborted"),
+        "what was read ahead is not lost: {output}"
+    );
+    assert_eq!(session.finish().await.unwrap().signal, Some(6));
+}
+
+#[tokio::test]
+async fn an_image_gives_what_this_machine_gives() {
+    if !daemon() || !debian() {
+        return;
+    }
+    let sweep = Sweep::new(DEBIAN);
+    let attempt = hanging(&sweep, "test_child_that_ignores_term", &[]);
+    let (session, autopsy, stacks) = hangs(&sweep, &attempt).await;
+    assert!(
+        stacks.contains("in test_child_that_ignores_term"),
+        "{stacks} {autopsy:?}"
+    );
+    assert!(read(&attempt.dir, "processes.txt").contains("signal.SIG_IGN"));
+    kill(session).await;
+}
