@@ -125,6 +125,7 @@ struct Section {
 
 /// The parts that have something to show, in order.
 fn sections(report: &Report<'_>, names: &Names) -> Vec<Section> {
+    let shown = evidence::Shown::of(report, names);
     let parts = [
         (
             "outcomes",
@@ -149,13 +150,13 @@ fn sections(report: &Report<'_>, names: &Names) -> Vec<Section> {
             "iterations",
             "iterations",
             "Iterations",
-            iterations::iterations(report, names),
+            iterations::iterations(report, names, &shown),
         ),
         (
             "evidence",
             "evidence",
             "Evidence of each failure",
-            evidence::evidence(report, names),
+            evidence::evidence(report, &shown),
         ),
         (
             "unknown",

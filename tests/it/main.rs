@@ -13,6 +13,7 @@ mod local;
 mod logs;
 mod messages;
 mod place;
+mod report;
 mod report_sweeps;
 mod router;
 mod sessions;

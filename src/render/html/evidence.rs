@@ -1,40 +1,63 @@
 //! Each iteration that did not pass with what its logs say around the evidence, its stacks, and how to repeat it.
 
-use maud::{Markup, html};
+use std::collections::BTreeMap;
+
+use maud::{Markup, PreEscaped, html};
 
 use super::names::Names;
 use super::{Report, Sheet, heading, iterations};
 use crate::model::excerpt::Excerpt;
 use crate::model::summary::Run;
-use crate::model::{BackendKind, Evidence, Exit, Mode, Spec, Verdict};
+use crate::model::{Evidence, Exit, Spec};
 use crate::render::svg;
 use crate::render::visible::{short, visible};
 
 /// Most lines of evidence that are listed for one run.
 const MOST_LISTED: usize = 12;
 
-/// Whether a run has a place among the evidence.
-pub(super) fn is_shown(sheet: &Sheet<'_>, run: &Run) -> bool {
-    run.verdict != Verdict::Passed && sheet.excerpts.contains_key(&run.iteration)
+/// Most bytes of all runs together: what a caller hands in beyond it is left out.
+const MOST_BYTES: usize = 2_000_000;
+
+/// The runs that have a place among the evidence, ready to be shown, sweep by sweep.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    articles: Vec<BTreeMap<u32, String>>,
 }
 
-pub(super) fn evidence(report: &Report<'_>, names: &Names) -> Option<Markup> {
-    let shown = |sheet: &Sheet<'_>| {
-        sheet
-            .summary
-            .not_passed
-            .iter()
-            .filter(|run| is_shown(sheet, run))
-            .count()
-    };
-    let has_any = report.sheets.iter().any(|sheet| shown(sheet) > 0);
+impl Shown {
+    pub(super) fn of(report: &Report<'_>, names: &Names) -> Shown {
+        let level = if report.sheets.len() > 1 { 4 } else { 3 };
+        let mut room = MOST_BYTES;
+        let mut articles: Vec<BTreeMap<u32, String>> = vec![BTreeMap::new(); report.sheets.len()];
+        for (index, sheet) in report.sheets.iter().enumerate() {
+            let is_read = |run: &&Run| sheet.excerpts.contains_key(&run.iteration);
+            for run in sheet.summary.not_passed.iter().filter(is_read) {
+                let article = one(run, sheet, index, names, level).into_string();
+                if article.len() <= room {
+                    room -= article.len();
+                    articles[index].insert(run.iteration, article);
+                }
+            }
+        }
+        Shown { articles }
+    }
+
+    /// Whether a run is among them.
+    pub(super) fn has(&self, sheet: usize, iteration: u32) -> bool {
+        self.articles
+            .get(sheet)
+            .is_some_and(|articles| articles.contains_key(&iteration))
+    }
+}
+
+pub(super) fn evidence(report: &Report<'_>, shown: &Shown) -> Option<Markup> {
+    let has_any = shown.articles.iter().any(|articles| !articles.is_empty());
     has_any.then(|| {
-        html! { @for (index, sheet) in report.sheets.iter().enumerate() {
-            @if shown(sheet) > 0 {
+        html! { @for (sheet, articles) in report.sheets.iter().zip(&shown.articles) {
+            @if !articles.is_empty() {
                 (heading(report, sheet))
-                @let level = if report.sheets.len() > 1 { 4 } else { 3 };
-                @let n_without = sheet.summary.not_passed.len() - shown(sheet);
-                @for run in sheet.summary.not_passed.iter().filter(|run| is_shown(sheet, run)) { (one(run, sheet, index, names, level)) }
+                @for article in articles.values() { (PreEscaped(article)) }
+                @let n_without = sheet.summary.not_passed.len() - articles.len();
                 @if n_without > 0 {
                     p { (n_without) " more iterations did not pass; with their logs this page would be too large. They are in the table above, and in "
                         code { (visible(&sheet.summary.sweep)) } "." }
@@ -67,7 +90,7 @@ fn one(run: &Run, sheet: &Sheet<'_>, index: usize, names: &Names, level: u8) -> 
                 }
                 (facts(run, exit))
                 (list(run))
-                @for excerpt in excerpts { (shown(excerpt)) }
+                @for excerpt in excerpts { (lines(excerpt)) }
                 (repeat(run, exit, sheet.spec))
             }
         }
@@ -113,7 +136,7 @@ fn list(run: &Run) -> Markup {
 }
 
 /// Lines of a log with their numbers; those that matter are marked, also for those who do not see color.
-fn shown(excerpt: &Excerpt) -> Markup {
+fn lines(excerpt: &Excerpt) -> Markup {
     html! {
         figure {
             figcaption { code { (short(&excerpt.file, 200)) } ", from line " (excerpt.first) @if excerpt.is_cut { ", cut" } }
@@ -131,7 +154,8 @@ fn shown(excerpt: &Excerpt) -> Markup {
 
 /// The commands that repeat an iteration.
 fn repeat(run: &Run, exit: Option<&Exit>, spec: Option<&Spec>) -> Markup {
-    let sweep = spec.map(again);
+    // A replay takes the conditions from the sweep's specification.
+    let sweep = spec.map(|_| format!("reproduce-flaky replay {}", shell_words::quote(&run.dir)));
     let session = exit
         .filter(|exit| !exit.argv.is_empty())
         .map(|exit| shell_words::join(&exit.argv));
@@ -142,7 +166,7 @@ fn repeat(run: &Run, exit: Option<&Exit>, spec: Option<&Spec>) -> Markup {
         )
     });
     let lines = [
-        ("the same conditions, once more", sweep),
+        ("under the same conditions", sweep),
         ("its session, inside the container", session),
         ("only what failed", tests),
     ];
@@ -152,25 +176,4 @@ fn repeat(run: &Run, exit: Option<&Exit>, spec: Option<&Spec>) -> Markup {
             dd { pre tabindex="0" { (short(line, 3000)) } }
         } } }
     } }
-}
-
-/// The command that runs an iteration of a sweep again, under another tag. Values of variables are not shown.
-fn again(spec: &Spec) -> String {
-    let mut words: Vec<String> = vec!["reproduce-flaky".to_owned()];
-    let mut word = |flag: &str, value: &str| words.extend([flag.to_owned(), value.to_owned()]);
-    match spec.mode {
-        Mode::Serial => word("-p", "serial"),
-        Mode::Xdist(n) => word("-p", &n.to_string()),
-    }
-    word("-e", "1");
-    word("-t", "again");
-    match spec.backend {
-        BackendKind::Docker => word("-i", &spec.image),
-        BackendKind::Local => word("--backend", "local"),
-    }
-    if !spec.pytest_args.is_empty() {
-        words.push("--".to_owned());
-        words.extend(spec.pytest_args.iter().cloned());
-    }
-    shell_words::join(words)
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
+use super::evidence::Shown;
 use super::names::Names;
-use super::{Report, Sheet, evidence, framed, heading};
+use super::{Report, Sheet, framed, heading};
 use crate::model::summary::Run;
 use crate::model::{Exit, Verdict};
 use crate::render::svg;
@@ -14,7 +15,7 @@ use crate::render::visible::{short, visible};
 /// Most bytes of rows over all sweeps.
 const MOST_BYTES: usize = 1_300_000;
 
-pub(super) fn iterations(report: &Report<'_>, names: &Names) -> Option<Markup> {
+pub(super) fn iterations(report: &Report<'_>, names: &Names, shown: &Shown) -> Option<Markup> {
     let has_any = report.sheets.iter().any(|sheet| !sheet.records.is_empty());
     let mut room = MOST_BYTES;
     has_any.then(|| {
@@ -22,7 +23,7 @@ pub(super) fn iterations(report: &Report<'_>, names: &Names) -> Option<Markup> {
             (filters(report, names))
             @for (index, sheet) in report.sheets.iter().enumerate() {
                 (heading(report, sheet))
-                (table(sheet, index, names, &mut room))
+                (table(sheet, index, (names, shown), &mut room))
             }
         }
     })
@@ -71,7 +72,7 @@ fn filters(report: &Report<'_>, names: &Names) -> Markup {
     }
 }
 
-fn table(sheet: &Sheet<'_>, index: usize, names: &Names, room: &mut usize) -> Markup {
+fn table(sheet: &Sheet<'_>, index: usize, (names, shown): (&Names, &Shown), room: &mut usize) -> Markup {
     let facts: BTreeMap<u32, Option<&Exit>> = sheet
         .records
         .iter()
@@ -82,7 +83,10 @@ fn table(sheet: &Sheet<'_>, index: usize, names: &Names, room: &mut usize) -> Ma
     for row in rows_of(sheet) {
         let row = match row {
             Row::Stretch(runs) => stretch(&runs, index, names),
-            Row::One(run) => one(run, facts.get(&run.iteration).copied().flatten(), sheet, index, names),
+            Row::One(run) => {
+                let exit = facts.get(&run.iteration).copied().flatten();
+                one(run, exit, shown.has(index, run.iteration), index, names)
+            }
         }
         .into_string();
         if row.len() > *room {
@@ -153,9 +157,8 @@ fn stretch(runs: &[&Run], index: usize, names: &Names) -> Markup {
     }
 }
 
-fn one(run: &Run, exit: Option<&Exit>, sheet: &Sheet<'_>, index: usize, names: &Names) -> Markup {
+fn one(run: &Run, exit: Option<&Exit>, has_more: bool, index: usize, names: &Names) -> Markup {
     let name = names.run(index, run.iteration);
-    let has_more = evidence::is_shown(sheet, run);
     // Only one thing of the page may have the run's name, and that is its evidence where there is any.
     let own_id = (!has_more).then_some(&name);
     let short_tests: Vec<String> = run

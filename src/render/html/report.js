@@ -105,4 +105,6 @@
     articles.slice(0, 200).forEach(function (article) { article.querySelector("details").open = true; });
   });
   follow(false);
+  // The browser's own way to the fragment takes the focus away again, when the page has loaded.
+  window.addEventListener("load", function () { setTimeout(function () { follow(false); }, 0); });
 })();
