@@ -11,6 +11,7 @@ pub mod figures;
 pub mod gc;
 pub mod history;
 pub mod plan;
+pub mod replay;
 pub mod settings;
 pub mod signatures;
 pub mod sweep;
@@ -50,6 +51,8 @@ pub enum Command {
     History(history::Args),
     /// Say what a sweep's counts carry, and how many clean runs would show a fix.
     Plan(plan::Args),
+    /// Run the tests before a failure again, in one process, and find which of them it needs (runs tests).
+    Replay(replay::Args),
     /// Remove what sweeps that were killed left behind: only containers of ours, only those nobody waits for.
     Gc(gc::Args),
     /// Judge logs: what happened, and which known cause it has, from the log's own evidence.

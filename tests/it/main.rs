@@ -1,9 +1,9 @@
 //! One test binary: each module tests one part of the tool from outside.
 
 mod cli;
+mod compare;
 mod console_fuzz;
 mod docker;
-mod compare;
 mod engine;
 mod local;
 mod logs;
