@@ -180,6 +180,7 @@ mod tests {
             deadlines: Deadlines {
                 total_s: 60.0,
                 silence_s: None,
+                silence_auto: false,
                 grace_s: 10.0,
             },
             max_attempts: 3,

@@ -13,7 +13,10 @@ pub mod history;
 pub mod plan;
 pub mod replay;
 pub mod settings;
+pub mod show;
 pub mod signatures;
+pub mod status;
+pub mod summary;
 pub mod sweep;
 pub mod words;
 
@@ -45,6 +48,10 @@ pub struct Cli {
 pub enum Command {
     /// Run a small suite with every kind of failure, in a minute, and print what the tool makes of it.
     Demo(demo::Args),
+    /// Show how far sweeps have come, whoever runs them: iterations in flight, failures so far, time left.
+    Status(status::Args),
+    /// Say what sweeps came to: counts, rates, causes, each failure, each failing test.
+    Summary(summary::Args),
     /// Compare two sweeps: which failures became fewer or more, and what the numbers do not carry.
     Compare(compare::Args),
     /// Show the nights in a row: rates, the first night of each failure, whether the rate stayed what it was.
@@ -57,6 +64,8 @@ pub enum Command {
     Gc(gc::Args),
     /// Judge logs: what happened, and which known cause it has, from the log's own evidence.
     Classify(classify::Args),
+    /// Show one run: what happened, the lines that say so, what ran before, how to repeat it.
+    Show(show::Args),
     /// Check, list or begin the rules that name causes.
     Signatures(signatures::Args),
     /// Print a completion script for a shell.

@@ -11,7 +11,6 @@ use crate::exit_code::ExitCode;
 pub mod classify;
 pub mod compare;
 pub mod demo;
-pub mod found;
 pub mod gc;
 pub mod history;
 pub mod judged;
@@ -19,8 +18,11 @@ pub mod output;
 pub mod plan;
 pub mod reached;
 pub mod replay;
+pub mod show;
 pub mod signatures;
 pub mod source;
+pub mod status;
+pub mod summary;
 pub mod sweep;
 pub mod words;
 
@@ -38,11 +40,14 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Some(Command::Demo(demo)) => demo::run(&demo),
         Some(Command::Gc(gc)) => gc::run(&gc),
         Some(Command::Completions(shell)) => words::completions(&shell),
+        Some(Command::Status(args)) => status::run(&args),
+        Some(Command::Summary(args)) => summary::run(&args),
         Some(Command::Compare(args)) => compare::run(&args),
         Some(Command::History(args)) => history::run(&args),
         Some(Command::Plan(args)) => plan::run(&args),
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
+        Some(Command::Show(args)) => show::run(&args),
         Some(Command::Signatures(args)) => signatures::run(&args),
         Some(Command::Man) => words::man(),
     }

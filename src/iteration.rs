@@ -1,22 +1,26 @@
 //! One iteration, a straight line: claim it, start it, keep what it prints, end it if it must be ended, judge it, publish it.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::backend::{Attempt, Backend, BackendError, Ended, Session, Signal};
+use crate::backend::{Attempt, Backend, BackendError, Ended};
 use crate::judge::{self, SignatureSet};
-use crate::model::{EndedBy, Exit, Outcome, OutcomeKind, Spec};
-use crate::pytest::marker;
+use crate::model::{EndedBy, Exit, Outcome, OutcomeKind, Spec, Verdict};
 use crate::pytest::trail::TRAIL_ENV;
 use crate::store::{self, AttemptDir, Claimed, Published, StoreError, Sweep};
 
-/// How long a session is waited for after KILL before it is given up as unkillable.
-const KILL_PATIENCE: Duration = Duration::from_secs(20);
+mod follow;
+mod live;
+mod quiet;
+
+use follow::{Broken, Followed, cancelled, follow};
+pub use live::Live;
+pub use quiet::Quiet;
 
 /// How long an engine that went away is waited for before the next attempt.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
@@ -35,6 +39,8 @@ pub struct Context {
     pub signatures: Arc<SignatureSet>,
     /// Name of this machine.
     pub node: String,
+    /// How quiet iterations that pass may be.
+    pub quiet: Quiet,
 }
 
 /// How far the user wants the sweep to be stopped.
@@ -100,45 +106,6 @@ pub struct Record {
     pub lost: Option<String>,
 }
 
-/// What can be seen of a running attempt.
-#[derive(Debug)]
-pub struct Live {
-    /// When it started.
-    pub since: Instant,
-    last_line: Mutex<Vec<u8>>,
-}
-
-impl Live {
-    fn new() -> Live {
-        Live {
-            since: Instant::now(),
-            last_line: Mutex::default(),
-        }
-    }
-
-    /// The last line it printed, as printed; control characters are the display's to remove.
-    pub fn last_line(&self) -> String {
-        let line = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&line).into_owned()
-    }
-
-    /// Takes in a piece of output; only its last line that is not blank is kept.
-    fn see(&self, piece: &[u8]) {
-        const LONGEST: usize = 400;
-        let mut kept = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
-        for line in piece.split_inclusive(|byte| *byte == b'\n') {
-            if kept.last() == Some(&b'\n') && !line.trim_ascii().is_empty() {
-                kept.clear();
-            }
-            let room = LONGEST.saturating_sub(kept.len());
-            kept.extend_from_slice(&line[..line.len().min(room)]);
-            if line.ends_with(b"\n") && kept.last() != Some(&b'\n') {
-                kept.push(b'\n');
-            }
-        }
-    }
-}
-
 /// Runs one iteration to its end.
 ///
 /// # Errors
@@ -202,6 +169,9 @@ pub async fn run(
                 None => judge_attempt(&mut dir, &exit, &context.signatures)?,
             };
             outcome.iteration = Some(iteration);
+            if outcome.verdict == Verdict::Passed {
+                context.quiet.learn(&exit);
+            }
             Ok(match context.sweep.publish(claim, dir, &exit, &outcome)? {
                 Published::Ours(dir) => Answer::Recorded(Box::new(Record {
                     exit,
@@ -278,27 +248,36 @@ async fn execute(
     let ended = match (session.finish().await, &followed) {
         (Ok(ended), _) => ended,
         // A session that we ended is an answer even if the engine cannot say how it went down.
-        (Err(error), Ok(by)) if *by != EndedBy::Itself => Ended {
+        (Err(error), Ok(followed)) if followed.ended_by != EndedBy::Itself => Ended {
             error: Some(error.to_string()),
             ..Ended::default()
         },
         (Err(error), _) => return Executed::Lost(error),
     };
-    let ended_by = match followed {
-        Ok(EndedBy::Cancel) => return Executed::Cancelled,
-        Ok(ended_by) => ended_by,
+    let followed = match followed {
+        Ok(Followed {
+            ended_by: EndedBy::Cancel,
+            ..
+        }) => return Executed::Cancelled,
+        Ok(followed) => followed,
         Err(Broken::Log(error)) => return Executed::Unrecorded(error),
         Err(Broken::Session(error)) => return Executed::Lost(error),
     };
-    let mut exit = facts(context, Some(&ended), ended_by);
+    let mut exit = facts(context, Some(&ended), followed.ended_by);
+    exit.quiet_s = Some(rounded(followed.longest_quiet));
     exit.started_at = Some(ended.started_at.unwrap_or(began));
     // The engine's own stamps leave out what it took to set the container up and to tell us of its end.
     let measured = ended
         .started_at
         .zip(ended.finished_at)
         .and_then(|(from, to)| (to - from).to_std().ok());
-    exit.duration_s = Some((measured.unwrap_or(duration).as_secs_f64() * 1000.0).round() / 1000.0);
+    exit.duration_s = Some(rounded(measured.unwrap_or(duration)));
     Executed::Ended(Box::new(exit))
+}
+
+/// Seconds, to the millisecond.
+fn rounded(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// An attempt at an iteration, as a backend sees it.
@@ -315,97 +294,6 @@ pub(crate) fn attempt(spec: &Spec, argv: &[String], sweep: &Path, iteration: u32
         argv: argv.to_vec(),
         env: vec![("REPRODUCE_FLAKY_ITERATION".to_owned(), iteration.to_string())],
         dir_env,
-    }
-}
-
-/// What keeps a session from being followed to its end.
-enum Broken {
-    Log(StoreError),
-    Session(BackendError),
-}
-
-/// How far the end of a session has been brought about by us.
-#[derive(Clone, Copy)]
-enum Stage {
-    Running,
-    Terminating { until: Instant, by: EndedBy },
-    Killing { until: Instant, by: EndedBy },
-}
-
-/// Copies a session's output to its log until it ends, and ends it when a deadline passes or the user asks.
-async fn follow(
-    session: &mut dyn Session,
-    context: &Context,
-    dir: &mut AttemptDir,
-    live: &Live,
-    cancel: &mut watch::Receiver<Cancel>,
-) -> Result<EndedBy, Broken> {
-    let deadlines = context.spec.deadlines;
-    let total = live.since + deadlines.total();
-    let mut last_output = Instant::now();
-    let mut stage = Stage::Running;
-    loop {
-        let (wake, reason) = match (stage, deadlines.silence()) {
-            (Stage::Terminating { until, by } | Stage::Killing { until, by }, _) => (until, by),
-            (Stage::Running, Some(silence)) if last_output + silence < total => {
-                (last_output + silence, EndedBy::Silence)
-            }
-            (Stage::Running, _) => (total, EndedBy::Deadline),
-        };
-        tokio::select! {
-            piece = session.output() => match piece {
-                Ok(Some(piece)) => {
-                    dir.write_log(&piece).map_err(Broken::Log)?;
-                    live.see(&piece);
-                    last_output = Instant::now();
-                }
-                Ok(None) => return Ok(ended_by(stage)),
-                Err(error) => return Err(Broken::Session(error)),
-            },
-            () = tokio::time::sleep_until(wake) => match stage {
-                Stage::Running => {
-                    let line = match (reason, deadlines.silence()) {
-                        (EndedBy::Silence, Some(silence)) => marker::silence(silence),
-                        (_, _) => marker::deadline(deadlines.total()),
-                    };
-                    dir.write_log(line.as_bytes()).map_err(Broken::Log)?;
-                    send(session, Signal::Term).await?;
-                    stage = Stage::Terminating { until: Instant::now() + deadlines.grace(), by: reason };
-                }
-                Stage::Terminating { by, .. } => {
-                    send(session, Signal::Kill).await?;
-                    stage = Stage::Killing { until: Instant::now() + KILL_PATIENCE, by };
-                }
-                Stage::Killing { by, .. } => return Ok(by),
-            },
-            () = cancelled(cancel), if matches!(stage, Stage::Running) => {
-                dir.write_log(marker::cancel().as_bytes()).map_err(Broken::Log)?;
-                send(session, Signal::Term).await?;
-                stage = Stage::Terminating { until: Instant::now() + deadlines.grace(), by: EndedBy::Cancel };
-            }
-        }
-    }
-}
-
-fn ended_by(stage: Stage) -> EndedBy {
-    match stage {
-        Stage::Running => EndedBy::Itself,
-        Stage::Terminating { by, .. } | Stage::Killing { by, .. } => by,
-    }
-}
-
-/// A session that is gone when the signal arrives has ended, which is what the signal was for.
-async fn send(session: &mut dyn Session, signal: Signal) -> Result<(), Broken> {
-    match session.signal(signal).await {
-        Ok(()) | Err(BackendError::Lost { .. } | BackendError::Refused { .. }) => Ok(()),
-        Err(error) => Err(Broken::Session(error)),
-    }
-}
-
-/// Waits until running iterations are to be ended.
-async fn cancelled(cancel: &mut watch::Receiver<Cancel>) {
-    if cancel.wait_for(|level| *level == Cancel::Now).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 
@@ -428,21 +316,5 @@ async fn wait_for_engine(backend: &dyn Backend, cancel: &mut watch::Receiver<Can
         if backend.ping().await.is_ok() || Instant::now() >= until {
             return Waited::Enough;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_line_survives_pieces_cut_anywhere_and_blank_lines() {
-        let live = Live::new();
-        for piece in ["tests/a.py::x PAS", "SED\ntests/a.py::y ", "FAILED\n", "\n  \n"] {
-            live.see(piece.as_bytes());
-        }
-        assert_eq!(live.last_line().trim(), "tests/a.py::y FAILED");
-        live.see(&[b'x'; 100_000]);
-        assert!(live.last_line().len() <= 401);
     }
 }

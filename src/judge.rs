@@ -6,6 +6,7 @@
 
 mod case;
 pub mod cluster;
+mod complete;
 mod facts;
 pub mod signature;
 mod testlog;
@@ -51,5 +52,5 @@ pub fn judge(run: &dyn RunFiles, exit: Option<&Exit>, signatures: &SignatureSet)
         run,
         signatures,
     };
-    verdict::judge(&facts)
+    complete::ids(verdict::judge(&facts)?, facts.trail.as_ref())
 }

@@ -9,6 +9,7 @@ pub mod conditions;
 pub mod drift;
 pub mod durations;
 pub mod event;
+pub mod excerpt;
 pub mod exit;
 pub mod gate;
 pub mod history;
@@ -20,8 +21,10 @@ pub mod replay;
 pub mod shrink;
 pub mod side;
 pub mod spec;
+pub mod status;
 pub mod stop;
 pub mod suite;
+pub mod summary;
 pub mod tally;
 pub mod test_rate;
 

@@ -53,11 +53,20 @@ pub fn open(progress: Progress, is_verbose: bool) -> Vec<Box<dyn Reporter>> {
     }
 }
 
-/// A line from a log made fit for a terminal: no escapes, no control characters.
+/// Says what went wrong beside the sweep, which goes on.
+pub fn warn(text: &str) {
+    anstream::eprintln!("warning: {text}");
+}
+
+/// A line from a log made fit for a terminal: no escapes, no control characters, not longer than a glance takes in.
 fn printable(line: &str) -> String {
+    const LONGEST: usize = 160;
     let stripped = strip_ansi_escapes::strip(line.trim());
-    String::from_utf8_lossy(&stripped)
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    let stripped = String::from_utf8_lossy(&stripped);
+    let mut chars = stripped.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut text: String = chars.by_ref().take(LONGEST).collect();
+    if chars.next().is_some() {
+        text.push('…');
+    }
+    text
 }

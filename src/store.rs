@@ -16,6 +16,7 @@ mod publish;
 mod rows;
 mod scan;
 mod sweep;
+mod watch;
 
 pub use attempt::AttemptDir;
 pub use claim::{Claim, Claimed};
@@ -23,7 +24,8 @@ pub use error::StoreError;
 pub use files::{RunDir, run_files};
 pub use find::{find_runs, find_sweeps};
 pub use layout::{TRAIL, iteration_of, natural_order, run_name};
-pub use publish::Published;
-pub use rows::Rebuilt;
+pub use publish::{Published, write_outcome};
+pub use rows::{Rebuilt, rebuild_rows};
 pub use scan::{Scan, ScannedRun, recorded, scan};
 pub use sweep::{Keep, Sweep};
+pub use watch::{InFlight, in_flight, sweeps_of_this_machine};

@@ -15,9 +15,11 @@ use super::words::duration;
     reproduce-flaky replay n4_fix8 98 --shell              look around where it ran\n\n\
     Next: reproduce-flaky replay RUN --shrink, once it failed again")]
 pub struct Args {
-    /// A run's directory, or a sweep and the number of an iteration.
-    #[arg(value_name = "RUN", required = true, num_args = 1..=2)]
-    pub run: Vec<PathBuf>,
+    /// The run's directory or its log, or the name of a sweep followed by ITERATION.
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Number of the iteration, where RUN is a sweep.
+    pub iteration: Option<u32>,
     /// Times the list is run.
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub times: u32,

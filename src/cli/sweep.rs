@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::words::{Range, Retry, duration, env_var, memory, tag};
+use super::words::{Range, Retry, Silence, duration, env_var, memory, tag};
 use crate::model::{BackendKind, EnvVar, Mode, Workspace, spec::Recipe, stop::Until};
 
 /// Everything that can be said about a sweep.
@@ -56,9 +56,9 @@ pub struct Args {
     /// Longest time an iteration may take before it is ended as a hang.
     #[arg(long, default_value = "660s", value_name = "D", value_parser = duration, help_heading = "How")]
     pub timeout: Duration,
-    /// Longest time without any output before it is ended as a hang.
-    #[arg(long, value_name = "D", value_parser = duration, help_heading = "How")]
-    pub silence: Option<Duration>,
+    /// Longest time without any output before it is ended as a hang; `auto` learns it from the iterations that passed.
+    #[arg(long, value_name = "D|auto", help_heading = "How")]
+    pub silence: Option<Silence>,
     /// Time a session gets between TERM and KILL.
     #[arg(long, default_value = "10s", value_name = "D", value_parser = duration, help_heading = "How")]
     pub grace: Duration,

@@ -60,6 +60,27 @@ impl Range {
     }
 }
 
+/// `--silence`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// This long.
+    Fixed(Duration),
+    /// As the iterations that passed were, with a margin.
+    Auto,
+}
+
+impl FromStr for Silence {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Silence, String> {
+        if text == "auto" {
+            Ok(Silence::Auto)
+        } else {
+            duration(text).map(Silence::Fixed)
+        }
+    }
+}
+
 /// `--retry`: which recorded iterations run again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Retry {

@@ -1,19 +1,23 @@
 //! `classify`: judges logs and runs again, from what lies on disk, in parallel.
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::found::{self, Found};
-use super::signatures;
+use super::{judged, signatures};
 use crate::cli::classify::{Args, Format};
 use crate::exit_code::ExitCode;
 use crate::judge::{self, SignatureSet};
+use crate::message;
 use crate::model::Outcome;
+use crate::store;
+
+/// Runs judged before their lines are printed: a tree of ten thousand is read by a pipe meanwhile.
+const BATCH: usize = 256;
 
 #[derive(Serialize)]
 struct Row<'a> {
@@ -25,38 +29,63 @@ struct Row<'a> {
 /// Judges every run below the paths and prints what each came to.
 ///
 /// # Errors
-/// A path that cannot be read, signatures that are not valid.
+/// A path that cannot be read or holds no run, signatures that are not valid.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let signatures = signatures::load(args.signatures.as_deref())?;
     let mut runs = Vec::new();
     for path in &args.paths {
-        runs.extend(found::find(path)?);
+        runs.extend(find(path)?);
     }
     let mut out = io::stdout().lock();
-    // Printed as they come, a batch at a time: a tree of ten thousand runs is read by a pipe meanwhile.
-    for batch in runs.chunks(256) {
-        let outcomes: Vec<anyhow::Result<Outcome>> =
-            batch.par_iter().map(|run| judge_found(run, &signatures)).collect();
+    let mut sweeps = BTreeSet::new();
+    for batch in runs.chunks(BATCH) {
+        let outcomes: Vec<anyhow::Result<Outcome>> = batch.par_iter().map(|run| judge_path(run, &signatures)).collect();
         for (run, outcome) in batch.iter().zip(outcomes) {
             let outcome = outcome?;
-            if args.write && run.is_dir {
-                write(&run.path, &outcome)?;
+            if args.write
+                && let Some(dir) = store::run_files(run)?.dir()
+            {
+                store::write_outcome(dir, &outcome)?;
+                if outcome.iteration.is_some() {
+                    sweeps.extend(dir.canonicalize().ok().and_then(|dir| dir.parent().map(Path::to_owned)));
+                }
             }
-            print(&mut out, args.format, &run.path, &outcome)?;
+            print(&mut out, args.format, run, &outcome)?;
         }
     }
+    for sweep in sweeps {
+        let judged = judged::sweep(&sweep, &signatures)?;
+        store::rebuild_rows(&sweep, &judged.records)?;
+    }
     Ok(ExitCode::Passed)
+}
+
+/// The runs below a path.
+///
+/// # Errors
+/// The path cannot be read, or holds no run.
+pub fn find(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let runs = store::find_runs(path)?;
+    if runs.is_empty() {
+        return Err(message::hinted(
+            format!("nothing to judge below `{}`", path.display()),
+            "a run's directory holds run.log or pytest.log; a folder of logs holds files called *.log",
+        ));
+    }
+    Ok(runs)
 }
 
 /// Judges one run from its files.
 ///
 /// # Errors
-/// A file of it cannot be read.
-pub fn judge_found(run: &Found, signatures: &SignatureSet) -> anyhow::Result<Outcome> {
-    let exit = run.exit()?;
-    let mut outcome = judge::judge(run, exit.as_ref(), signatures)
-        .with_context(|| format!("failed to read `{}`", run.path.display()))?;
-    outcome.iteration = run.dir().and_then(found::iteration);
+/// Its log cannot be read.
+pub fn judge_path(path: &Path, signatures: &SignatureSet) -> anyhow::Result<Outcome> {
+    let files = store::run_files(path)?;
+    let (exit, problems) = files.exit();
+    let mut outcome = judge::judge(&files, exit.as_ref(), signatures)
+        .with_context(|| format!("failed to read `{}`", path.display()))?;
+    outcome.iteration = files.iteration();
+    outcome.notes.extend(problems);
     Ok(outcome)
 }
 
@@ -65,7 +94,6 @@ fn print(out: &mut impl Write, format: Format, path: &Path, outcome: &Outcome) -
         Format::Json => {
             let path = path.display().to_string();
             serde_json::to_writer(&mut *out, &Row { path, outcome })?;
-            writeln!(out)?;
         }
         Format::Text => {
             write!(out, "{}: {}", path.display(), outcome.outcome.as_str())?;
@@ -81,24 +109,8 @@ fn print(out: &mut impl Write, format: Format, path: &Path, outcome: &Outcome) -
                     None => write!(out, " ({})", evidence.text)?,
                 }
             }
-            writeln!(out)?;
         }
     }
-    Ok(())
-}
-
-/// Replaces a run's judgement; a reader sees the old one or the new one, never half of either.
-fn write(dir: &Path, outcome: &Outcome) -> anyhow::Result<()> {
-    let target = dir.join("outcome.json");
-    let failed = || format!("failed to write `{}`", target.display());
-    let mut file = tempfile::NamedTempFile::new_in(dir).with_context(failed)?;
-    serde_json::to_writer(&mut file, outcome).with_context(failed)?;
-    writeln!(file).with_context(failed)?;
-    file.as_file().sync_all().with_context(failed)?;
-    // The name is temporary, the rights are not.
-    fs::set_permissions(file.path(), fs::metadata(dir).with_context(failed)?.permissions()).ok();
-    file.persist(&target)
-        .map_err(|error| error.error)
-        .with_context(failed)?;
+    writeln!(out)?;
     Ok(())
 }

@@ -4,9 +4,20 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::reached;
 use crate::judge::{self, SignatureSet};
+use crate::model::summary::{Class, Source, Summary};
 use crate::model::{Outcome, OutcomeKind, Record, Spec};
-use crate::store::{self, ScannedRun, StoreError};
+use crate::render::paint::Paint;
+use crate::render::tables::Listed;
+use crate::render::text;
+use crate::store::{self, Rebuilt, ScannedRun, StoreError, Sweep};
+
+/// Confidence of the intervals where nobody chose one.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// How often the derived files are made again when other processes publish meanwhile.
+const MOST_REBUILDS: usize = 10;
 
 /// A sweep as it stands on disk, judged.
 #[derive(Clone, Debug)]
@@ -19,6 +30,46 @@ pub struct Judged {
     pub records: Vec<Record>,
     /// What could not be read, besides what a record says of itself.
     pub problems: Vec<String>,
+}
+
+impl Judged {
+    /// The sweep in figures; reads which tests each iteration reached.
+    #[must_use]
+    pub fn summary(&self, signatures: &SignatureSet, confidence: f64) -> Summary {
+        let classes = signatures.iter().map(|signature| Class {
+            id: signature.id.clone(),
+            title: signature.title.clone(),
+            advice: signature.advice.clone(),
+        });
+        Summary::of(&Source {
+            sweep: &self.dir.display().to_string(),
+            spec: self.spec.as_ref(),
+            records: &self.records,
+            tests: &reached::tally(self).rates(confidence),
+            classes: &classes.collect::<Vec<_>>(),
+            running: store::in_flight(&self.dir).map_or(0, |running| running.len() as u64),
+            problems: &self.problems,
+            confidence,
+        })
+    }
+}
+
+/// Brings the derived files of a sweep up to date, and says what it came to. Where other processes publish meanwhile,
+/// it is read again.
+///
+/// # Errors
+/// The directory cannot be read, or the files cannot be written.
+pub fn conclude(open: &Sweep, signatures: &SignatureSet) -> Result<(Judged, Summary), StoreError> {
+    let mut left = MOST_REBUILDS;
+    loop {
+        let judged = sweep(open.shown(), signatures)?;
+        let summary = judged.summary(signatures, CONFIDENCE);
+        let words = text::report(std::slice::from_ref(&summary), Listed::NotPassed, Paint::Plain);
+        left -= 1;
+        if open.rebuild(&judged.records, &words)? == Rebuilt::Current || left == 0 {
+            return Ok((judged, summary));
+        }
+    }
 }
 
 /// Reads a sweep; every iteration with an answer has a judgement.

@@ -13,6 +13,14 @@ pub fn text(text: &str) -> anyhow::Result<()> {
         .context("failed to write the output")
 }
 
+/// Writes bytes as they are.
+pub fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .context("failed to write the output")
+}
+
 /// Writes one JSON document, indented, with a newline at its end.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value).context("failed to make JSON")?;

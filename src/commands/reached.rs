@@ -6,8 +6,9 @@ use rayon::prelude::*;
 
 use super::judged::Judged;
 use crate::judge::RunFiles as _;
+use crate::model::summary::blame;
 use crate::model::test_rate::TestTally;
-use crate::model::{Outcome, Record, Verdict};
+use crate::model::{Record, Verdict};
 use crate::pytest::trail;
 use crate::store;
 
@@ -23,7 +24,11 @@ pub fn tally(sweep: &Judged) -> TestTally {
     let mut tally = TestTally::default();
     for (record, started) in counted.iter().zip(&started) {
         let started = started.as_ref().map(|names| names.iter().map(String::as_str));
-        tally.add(started, &failed(&record.outcome));
+        let failed = match record.outcome.verdict {
+            Verdict::Failed => blame(&record.outcome),
+            Verdict::Passed | Verdict::Errored => BTreeMap::new(),
+        };
+        tally.add(started, &failed);
     }
     tally
 }
@@ -33,28 +38,4 @@ fn started(record: &Record) -> Option<BTreeSet<String>> {
     let files = store::run_files(&record.dir).ok()?;
     let trail = trail::read(files.trail().ok()??).ok()?;
     (trail.lines > 0).then(|| trail.tests.into_iter().map(|test| test.id).collect())
-}
-
-/// The failing tests of an iteration, with the categories that the evidence gives each of them.
-fn failed(outcome: &Outcome) -> BTreeMap<&str, BTreeSet<&str>> {
-    if outcome.verdict != Verdict::Failed {
-        return BTreeMap::new();
-    }
-    let of = |test: &str| {
-        let named = outcome
-            .evidence
-            .iter()
-            .filter(|evidence| evidence.test.as_deref() == Some(test));
-        let found: BTreeSet<&str> = named.map(|evidence| evidence.category.as_str()).collect();
-        // With one failing test every category is its own, whether or not a line names it.
-        if found.is_empty() && outcome.failing_tests.len() == 1 {
-            return outcome.categories.iter().map(String::as_str).collect();
-        }
-        found
-    };
-    outcome
-        .failing_tests
-        .iter()
-        .map(|test| (test.as_str(), of(test)))
-        .collect()
 }

@@ -2,16 +2,17 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde_json::json;
 
-use super::{classify, found};
+use super::classify;
 use crate::cli::classify::Format;
 use crate::cli::signatures::{Args, Command};
 use crate::exit_code::ExitCode;
-use crate::judge::SignatureSet;
+use crate::judge::{SignatureSet, cluster};
+use crate::message;
 
 /// Reads signatures from a file or a folder; the built-in ones where no path is given.
 ///
@@ -50,6 +51,12 @@ pub fn load(path: Option<&Path>) -> anyhow::Result<SignatureSet> {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Check { path, against } => check(path.as_deref(), against.as_deref()),
+        Command::Suggest {
+            paths,
+            group,
+            id,
+            signatures,
+        } => suggest(paths, group.as_deref(), id, signatures.as_deref()),
         Command::List { path, format } => list(path.as_deref(), *format),
     }
 }
@@ -84,17 +91,17 @@ fn check(path: Option<&Path>, against: Option<&Path>) -> anyhow::Result<ExitCode
 /// Prints the runs of a tree that these signatures put into other categories than the built-in ones do.
 fn changes(out: &mut impl Write, signatures: &SignatureSet, tree: &Path) -> anyhow::Result<()> {
     let now = SignatureSet::built_in();
-    let runs = found::find(tree)?;
+    let runs = classify::find(tree)?;
     let mut changed = 0;
     for run in &runs {
-        let before = classify::judge_found(run, &now)?;
-        let after = classify::judge_found(run, signatures)?;
+        let before = classify::judge_path(run, &now)?;
+        let after = classify::judge_path(run, signatures)?;
         if before.categories != after.categories || before.outcome != after.outcome {
             changed += 1;
             writeln!(
                 out,
                 "{}: {} {} -> {} {}",
-                run.path.display(),
+                run.display(),
                 before.outcome.as_str(),
                 before.categories.join(" "),
                 after.outcome.as_str(),
@@ -104,6 +111,42 @@ fn changes(out: &mut impl Write, signatures: &SignatureSet, tree: &Path) -> anyh
     }
     writeln!(out, "{changed} of {} runs would change", runs.len())?;
     Ok(())
+}
+
+/// Prints a rule for a group of unknown failures, and the other groups as comments.
+fn suggest(paths: &[PathBuf], group: Option<&str>, id: &str, signatures: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let signatures = load(signatures)?;
+    let mut outcomes = Vec::new();
+    for path in paths {
+        for run in classify::find(path)? {
+            outcomes.push(classify::judge_path(&run, &signatures)?);
+        }
+    }
+    let groups = cluster::cluster(&outcomes);
+    let chosen = match group {
+        Some(wanted) => groups.iter().find(|group| group.id == wanted).ok_or_else(|| {
+            let known: Vec<&str> = groups.iter().map(|group| group.id.as_str()).collect();
+            message::hinted(
+                format!("no group `{wanted}` of unknown failures"),
+                format!("there are {}", known.join(", ")),
+            )
+        })?,
+        None => groups
+            .first()
+            .with_context(|| "every failure there has a signature".to_owned())?,
+    };
+    let mut out = io::stdout().lock();
+    for group in &groups {
+        let mark = if group.id == chosen.id { "*" } else { " " };
+        let text: String = group.pattern.chars().take(100).collect();
+        writeln!(
+            out,
+            "# {mark} {}: {} failures, {} {text}",
+            group.id, group.failures, group.place
+        )?;
+    }
+    write!(out, "\n{}", chosen.skeleton(id))?;
+    Ok(ExitCode::Passed)
 }
 
 fn list(path: Option<&Path>, format: Format) -> anyhow::Result<ExitCode> {

@@ -6,16 +6,16 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{judged, signatures};
+use super::{judged, signatures, summary};
 use crate::backend::{self, Backend};
 use crate::cli::settings::Settings;
 use crate::cli::sweep::{Args, KeepLogs};
 use crate::exit_code::ExitCode;
-use crate::iteration::Context;
+use crate::iteration::{Context, Quiet};
 use crate::judge::{SignatureSet, UNKNOWN};
 use crate::message::usage;
-use crate::model::Spec;
 use crate::model::stop::StopRules;
+use crate::model::{Spec, Verdict};
 use crate::runner::{self, Arm, Plan};
 use crate::store::{Keep, Sweep};
 use crate::{pytest, reporter};
@@ -110,6 +110,14 @@ async fn arms(
         if let Some(known) = judged.spec.as_ref().and_then(|known| known.arm.clone()) {
             spec.arm = Some(known);
         }
+        let quiet = Quiet::default();
+        let passed = judged
+            .records
+            .iter()
+            .filter(|record| record.outcome.verdict == Verdict::Passed);
+        passed
+            .filter_map(|record| record.exit.as_ref())
+            .for_each(|exit| quiet.learn(exit));
         let recorded: Vec<_> = (judged.records.into_iter())
             .filter(|record| args.range().contains(record.iteration))
             .map(|record| (record.iteration, record.outcome))
@@ -130,6 +138,7 @@ async fn arms(
                 spec,
                 backend,
                 signatures: Arc::clone(signatures),
+                quiet,
             }),
         });
     }

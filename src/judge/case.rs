@@ -1,8 +1,11 @@
 //! The failing tests of one session: its sections, summary lines and progress joined into one case a test.
 
+use std::collections::HashMap;
+
 use crate::pytest::console::session::{SectionKind, Session, Summary, Text};
 use crate::pytest::nodeid;
 use crate::pytest::row::Status;
+use crate::pytest::trail::{self, Trail};
 
 /// One failing test, or one failure whose test nothing names.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +22,8 @@ pub(super) struct Case {
     pub is_crashed: bool,
     /// Whether that was a forked child.
     pub is_forked: bool,
+    /// Whether its text is the trail's and not the console's.
+    pub is_from_trail: bool,
     /// Whether pytest-timeout ended it.
     pub is_timed_out: bool,
 }
@@ -90,6 +95,55 @@ pub(super) fn cases(session: &Session) -> Vec<Case> {
         }
     }
     cases
+}
+
+/// Adds what the trail knows: failing tests that the console does not name, and reasons that it does not give.
+pub(super) fn add_trail(cases: &mut Vec<Case>, trail: &Trail) {
+    // Of several attempts at one test the last one counts, but the same test may run on every worker.
+    let mut last: HashMap<(&str, Option<&str>), &trail::Test> = HashMap::new();
+    for test in &trail.tests {
+        last.insert((&test.id, test.worker.as_deref()), test);
+    }
+    for test in &trail.tests {
+        let is_last = last
+            .get(&(test.id.as_str(), test.worker.as_deref()))
+            .is_some_and(|last| std::ptr::eq(*last, test));
+        if !is_last || !test.is_failed {
+            continue;
+        }
+        let reason = test.reason.as_ref().map(|(line, reason)| (*line, reason.as_str()));
+        add_reason(cases, &test.id, test.worker.as_deref(), reason);
+    }
+    for (id, reason, line) in &trail.collect_errors {
+        add_reason(cases, id, None, Some((*line, reason)));
+    }
+}
+
+fn add_reason(cases: &mut Vec<Case>, id: &str, worker: Option<&str>, reason: Option<(u64, &str)>) {
+    let at = cases
+        .iter()
+        .position(|case| case.id.as_deref() == Some(id))
+        .unwrap_or_else(|| {
+            cases.push(Case {
+                id: Some(id.to_owned()),
+                worker: worker.map(str::to_owned),
+                ..Case::default()
+            });
+            cases.len() - 1
+        });
+    let case = &mut cases[at];
+    let is_silent = case.texts.iter().all(|text| text.body.trim().is_empty());
+    if let Some((line, reason)) = reason
+        && is_silent
+        && !case.is_crashed
+    {
+        let mut text = Text::default();
+        for part in reason.lines() {
+            text.push(line, part);
+        }
+        case.texts.push(text);
+        case.is_from_trail = true;
+    }
 }
 
 /// Whether a name is a worker's: workers that collected different tests are listed like files.

@@ -46,6 +46,17 @@ impl End {
 }
 
 impl Facts<'_> {
+    /// Tests that the trail saw begin and not end.
+    pub(super) fn unfinished(&self) -> Vec<String> {
+        let mut ids: Vec<String> = Vec::new();
+        for test in self.trail.iter().flat_map(Trail::unfinished) {
+            if !ids.contains(&test.id) {
+                ids.push(test.id.clone());
+            }
+        }
+        ids
+    }
+
     /// The last session of the log.
     pub(super) fn last_session(&self) -> Option<&Session> {
         self.console.sessions.last()

@@ -7,6 +7,7 @@ use crate::model::{Counts, Crash, CrashKind, Evidence, Outcome, OutcomeKind};
 use crate::pytest::console::session::{Mark, MarkKind, Region, Session, Text};
 use crate::pytest::console::stack::{Stack, StackKind};
 use crate::pytest::nodeid;
+use crate::pytest::trail::Trail;
 
 use super::case::{self, Case};
 use super::facts::Facts;
@@ -43,7 +44,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> io::Result<Outcome> {
         None => (&[][..], None),
     };
     for session in earlier {
-        rule_session(facts, session, &mut ruling)?;
+        rule_session(facts, session, false, &mut ruling)?;
         if session.closing.is_none() && !ruling.is_explained() && !facts.is_silently_complete(session) {
             ruling.crash(
                 facts,
@@ -54,9 +55,12 @@ pub(super) fn judge(facts: &Facts<'_>) -> io::Result<Outcome> {
             );
         }
     }
-    let kind = match last {
+    // A session without a terminal reporter shows nothing; the trail has seen it.
+    let unseen = Session::default();
+    let has_trail = facts.trail.as_ref().is_some_and(|trail| !trail.tests.is_empty());
+    let kind = match last.or(has_trail.then_some(&unseen)) {
         Some(session) => {
-            rule_session(facts, session, &mut ruling)?;
+            rule_session(facts, session, true, &mut ruling)?;
             rule_end(facts, session, &mut ruling)?
         }
         None => rule_nothing(facts, &mut ruling)?,
@@ -99,7 +103,11 @@ impl Ruling {
         let text: String = text.trim().chars().take(400).collect();
         let evidence = Evidence {
             category: category.to_owned(),
-            file: facts.file.clone(),
+            file: if case.is_some_and(|case| case.is_from_trail) {
+                "tests.jsonl".to_owned()
+            } else {
+                facts.file.clone()
+            },
             line,
             text,
             test: case.and_then(|case| case.id.clone()),
@@ -257,8 +265,11 @@ impl Ruling {
 }
 
 /// Takes in what a session says of itself: failures, deaths, timeouts, interrupts.
-fn rule_session(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io::Result<()> {
+fn rule_session(facts: &Facts<'_>, session: &Session, is_last: bool, ruling: &mut Ruling) -> io::Result<()> {
     let mut cases = case::cases(session);
+    if is_last && let Some(trail) = &facts.trail {
+        case::add_trail(&mut cases, trail);
+    }
     let is_thread_timeout = is_lost_banner(facts, session, &cases);
     add_counts(&mut ruling.counts, session);
     rule_crashes(facts, session, &mut cases, is_thread_timeout, ruling);
@@ -270,8 +281,8 @@ fn rule_session(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io
         // The limit struck outside of the test's own call, so pytest itself fell over the exception.
         if is_timeout(&internal.text.body) {
             ruling.is_timed_out = true;
-            for test in &session.running {
-                ruling.fail(Some(test));
+            for test in running(facts, session) {
+                ruling.fail(Some(&test));
             }
         }
         if !ruling.matches(facts, Scope::Failure, session.is_xdist, &internal.text, None) {
@@ -359,7 +370,7 @@ fn counts_as_death(stack: &Stack, is_ended_outside: bool, is_xdist: bool) -> boo
         return false;
     }
     // A child that a test aborts on purpose has no frame of pytest's, and the session goes on after it.
-    stack.is_late || !stack.is_followed || stack.is_pytest
+    stack.is_late || stack.is_pytest || !(stack.is_followed || stack.is_child)
 }
 
 fn rule_crashes(facts: &Facts<'_>, session: &Session, cases: &mut [Case], is_timeout: bool, ruling: &mut Ruling) {
@@ -397,7 +408,7 @@ fn rule_crashes(facts: &Facts<'_>, session: &Session, cases: &mut [Case], is_tim
             ruling.unknown(facts, (Some(stack.line), &stack.text), None);
         }
         if !session.is_xdist && !cases.iter().any(|case| case.is_forked) {
-            let test = stack.running.clone().or_else(|| stack_test(session, stack));
+            let test = stopped_test(facts, session, stack);
             if !stack.is_late {
                 ruling.fail(test.as_deref());
             }
@@ -434,6 +445,20 @@ fn rule_crashes(facts: &Facts<'_>, session: &Session, cases: &mut [Case], is_tim
             ruling.unknown(facts, (Some(mark.line), &mark.text), None);
         }
     }
+    // What is still unfinished when the session is over ran in a worker that is gone.
+    if !lost.is_empty() && session.closing.is_some() && !cases.iter().any(|case| case.is_crashed) {
+        for test in facts.trail.iter().flat_map(Trail::unfinished) {
+            ruling.fail(Some(&test.id));
+            ruling.crashes.push(Crash {
+                kind: CrashKind::Worker,
+                late: false,
+                test: Some(test.id.clone()),
+                worker: test.worker.clone(),
+                frame: fatal.first().and_then(|stack| stack.top.clone()),
+                line: lost.first().map(|mark| mark.line),
+            });
+        }
+    }
     for case in cases.iter().filter(|case| case.is_crashed) {
         ruling.is_crashed = true;
         let frame = fatal
@@ -453,6 +478,28 @@ fn rule_crashes(facts: &Facts<'_>, session: &Session, cases: &mut [Case], is_tim
             line: case.line,
         });
     }
+}
+
+/// The tests that were running at the end, as the progress or else the trail has it.
+fn running(facts: &Facts<'_>, session: &Session) -> Vec<String> {
+    if session.running.is_empty() {
+        facts.unfinished()
+    } else {
+        session.running.clone()
+    }
+}
+
+/// The test that a serial session stopped in: the progress and the trail know its parameter, a stack does not.
+fn stopped_test(facts: &Facts<'_>, session: &Session, stack: &Stack) -> Option<String> {
+    if stack.running.is_some() {
+        return stack.running.clone();
+    }
+    let found = stack_test(session, stack);
+    let mut unfinished = facts.unfinished();
+    if unfinished.len() == 1 {
+        return unfinished.pop();
+    }
+    found
 }
 
 /// The test that a stack passes through, as a node id without its parameter.
@@ -497,7 +544,7 @@ fn rule_timeouts(facts: &Facts<'_>, session: &Session, cases: &[Case], ruling: &
         return;
     };
     ruling.is_timed_out = true;
-    let test = stack.running.clone().or_else(|| stack_test(session, stack));
+    let test = stopped_test(facts, session, stack);
     ruling.fail(test.as_deref());
     let words = "pytest-timeout: the session ended below its banner";
     if !ruling.matches_line(facts, Scope::Crash, session.is_xdist, Some(stack.line), words) {
@@ -537,16 +584,6 @@ fn rule_case(
         return Ok(());
     }
     if !case.texts.iter().any(|text| !text.body.trim().is_empty()) {
-        if let Some((line, reason)) = trail_reason(facts, case) {
-            let mut text = Text::default();
-            for line_text in reason.lines() {
-                text.push(line, line_text);
-            }
-            ruling.is_timed_out |= is_timeout(&text.body);
-            if ruling.matches(facts, Scope::Failure, session.is_xdist, &text, Some(case)) {
-                return Ok(());
-            }
-        }
         if let Some(id) = &case.id
             && testlog::search(facts, session.is_xdist, nodeid::name(id), Some(case), ruling)?
         {
@@ -556,20 +593,36 @@ fn rule_case(
     let place = case
         .texts
         .first()
-        .and_then(|text| {
-            let head = text.body.lines().find(|line| !line.trim().is_empty())?;
-            Some((text.first(), head.to_owned()))
-        })
+        .and_then(headline)
         .unwrap_or_else(|| (case.line, "failed without a reason on the console".to_owned()));
     ruling.unknown(facts, (place.0, &place.1), Some(case));
     Ok(())
 }
 
-/// Why a test failed, as the trail has it.
-fn trail_reason(facts: &Facts<'_>, case: &Case) -> Option<(u64, String)> {
-    let id = case.id.as_deref()?;
-    let trail = facts.trail.as_ref()?;
-    trail.tests.iter().rev().find(|test| test.id == id)?.reason.clone()
+/// The line of a failure's text that says most: its exception, not what pytest or a plugin says about it.
+fn headline(text: &Text) -> Option<(Option<u64>, String)> {
+    let mut offset = 0;
+    let mut first = None;
+    for line in text.body.lines() {
+        let place = || (text.line_at(offset).map(|(number, _)| number), line.to_owned());
+        let head = line.split(": ").next().unwrap_or("");
+        let is_exception = head.len() < line.len()
+            && head
+                .rsplit('.')
+                .next()
+                .is_some_and(|name| name.starts_with(char::is_uppercase))
+            && head
+                .chars()
+                .all(|char| char.is_alphanumeric() || matches!(char, '.' | '_'));
+        if is_exception {
+            return Some(place());
+        }
+        if first.is_none() && !line.trim().is_empty() {
+            first = Some(place());
+        }
+        offset += line.len() + 1;
+    }
+    first
 }
 
 /// A rule of `!`: why the session stopped early.
@@ -588,8 +641,8 @@ fn rule_stop(facts: &Facts<'_>, session: &Session, stop: &Mark, ruling: &mut Rul
         ruling.has_failed = true;
     } else if text.contains("KeyboardInterrupt") {
         ruling.hang(facts, session.is_xdist, Some(stop.line), "interrupted");
-        for test in &session.running {
-            ruling.fail(Some(test));
+        for test in running(facts, session) {
+            ruling.fail(Some(&test));
         }
     } else if text.starts_with("session-timeout: ") {
         ruling.is_timed_out = true;
@@ -697,7 +750,12 @@ fn rule_end(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io::Re
 
 fn rule_finished(facts: &Facts<'_>, session: &Session) -> OutcomeKind {
     let Some((closing, _)) = session.closing else {
-        return OutcomeKind::Passed;
+        let is_empty = facts.trail.as_ref().is_some_and(|trail| trail.exit_status == Some(5));
+        return if is_empty {
+            OutcomeKind::NoTests
+        } else {
+            OutcomeKind::Passed
+        };
     };
     let counts = closing.counts;
     let ran = counts.passed + counts.failed + counts.errors + counts.skipped + counts.xfailed + counts.xpassed;
@@ -762,12 +820,7 @@ fn rule_running(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io
     if session.closing.is_some() {
         return Ok(());
     }
-    let mut running = session.running.clone();
-    if running.is_empty()
-        && let Some(trail) = &facts.trail
-    {
-        running = trail.unfinished().map(|test| test.id.clone()).collect();
-    }
+    let mut running = running(facts, session);
     if running.is_empty() {
         // A watchdog's stack, or one printed to find out, passes through the test.
         running = session

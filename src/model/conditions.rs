@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::spec::short_id;
-use super::{Record, Spec};
+use super::summary::split_name;
+use super::{Mode, Record, Spec};
 
 /// What can make two sweeps differ besides the change that is looked for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Conditions {
     /// The specification; `None` for a tree of the script, which wrote none.
     pub spec: Option<Spec>,
+    /// `serial`, `n4` …, by the specification or else by the directory's name.
+    pub mode: Option<Mode>,
     /// Identities of the images its iterations ran.
     pub image_ids: BTreeSet<String>,
     /// Machines its iterations ran on.
@@ -19,10 +22,11 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// What a sweep ran under, by its specification and by the facts of its iterations.
+    /// What a sweep ran under, by its specification, the name of its directory, and the facts of its iterations.
     #[must_use]
-    pub fn of(spec: Option<&Spec>, records: &[Record]) -> Conditions {
+    pub fn of(name: &str, spec: Option<&Spec>, records: &[Record]) -> Conditions {
         let mut found = Conditions {
+            mode: spec.map(|spec| spec.mode).or_else(|| split_name(name).0),
             spec: spec.cloned(),
             ..Conditions::default()
         };
@@ -83,6 +87,8 @@ pub fn differences(base: Option<&Conditions>, new: Option<&Conditions>) -> Vec<D
         }
         _ => compare("image id", Weight::Change, ids(base), ids(new)),
     }
+    let mode = |side: &Conditions| side.mode.map_or_else(String::new, |mode| mode.to_string());
+    compare("mode", condition, mode(base), mode(new));
     compare("node", condition, joined(base.nodes.iter()), joined(new.nodes.iter()));
     compare(
         "backend",
@@ -91,7 +97,6 @@ pub fn differences(base: Option<&Conditions>, new: Option<&Conditions>) -> Vec<D
         joined(new.backends.iter()),
     );
     if let (Some(old), Some(spec)) = (&base.spec, &new.spec) {
-        compare("mode", condition, old.mode.to_string(), spec.mode.to_string());
         compare("pytest arguments", condition, arguments(old), arguments(spec));
         compare("jobs", condition, old.jobs.to_string(), spec.jobs.to_string());
         compare(

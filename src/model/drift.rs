@@ -57,11 +57,20 @@ impl Point {
         })
     }
 
-    fn ended_at(&self) -> Option<DateTime<Utc>> {
+    /// End of the session, where its start and its wall time are known.
+    #[must_use]
+    pub fn ended_at(&self) -> Option<DateTime<Utc>> {
         let millis = stats::rate::whole((self.duration_s? * 1000.0).max(0.0))?;
         self.started_at?
             .checked_add_signed(TimeDelta::try_milliseconds(i64::try_from(millis).ok()?)?)
     }
+}
+
+/// The slot that each iteration ran in on its node, from 1, made out from the times; `None` where a time is missing.
+/// The points have to be in the order of their starts.
+#[must_use]
+pub fn slots(points: &[Point]) -> Vec<Option<usize>> {
+    Lanes::of(points).lane
 }
 
 /// A stretch of iterations with one rate.

@@ -53,6 +53,9 @@ pub struct Exit {
     pub started_at: Option<DateTime<Utc>>,
     /// Wall time from start to end, in seconds.
     pub duration_s: Option<f64>,
+    /// Longest time without output, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quiet_s: Option<f64>,
     /// `docker` or `local`.
     pub backend: Option<String>,
     /// Name of the machine it ran on.
@@ -78,6 +81,7 @@ impl Default for Exit {
             error: None,
             started_at: None,
             duration_s: None,
+            quiet_s: None,
             backend: None,
             node: None,
             image: None,

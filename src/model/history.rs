@@ -49,7 +49,7 @@ impl Night {
                 .or(spec.map(|spec| spec.created_at)),
             errored: (records.len() - results.len()) as u64,
             results,
-            conditions: Conditions::of(spec, records),
+            conditions: Conditions::of(name, spec, records),
         }
     }
 

@@ -75,7 +75,7 @@ impl Side {
         let mut side = Side {
             name: name.to_owned(),
             running,
-            conditions: Some(Conditions::of(spec, records)),
+            conditions: Some(Conditions::of(name, spec, records)),
             ..Side::default()
         };
         let (mut failed, mut of) = (0, 0);

@@ -62,6 +62,9 @@ pub struct Deadlines {
     /// Longest time without a byte of output, in seconds; `None` never ends a quiet one.
     #[serde(default)]
     pub silence_s: Option<f64>,
+    /// Whether that time is learned from the iterations that passed.
+    #[serde(default)]
+    pub silence_auto: bool,
     /// Time between TERM and KILL, in seconds.
     #[serde(default = "default_grace")]
     pub grace_s: f64,

@@ -236,7 +236,13 @@ impl Reader {
                 self.part = Part::Trace;
                 Some(true)
             }
-            '-' if report::is_captured(banner) && self.region() == Region::Report => {
+            '_' if self.region() == Region::Quiet => {
+                if self.open.last()?.fits(banner.width, banner.is_tight) {
+                    self.part = Part::Trace;
+                }
+                None
+            }
+            '-' if report::is_captured(banner) && matches!(self.region(), Region::Report | Region::Quiet) => {
                 self.part = Part::Captured;
                 Some(true)
             }
@@ -483,6 +489,11 @@ impl Reader {
         }
         if self.in_stack(text) {
             return false;
+        }
+        if header::is_workers(text) {
+            // A quiet session of workers begins without a header.
+            self.session(number).is_xdist = true;
+            return true;
         }
         match marks::find(text) {
             Some(Found::Fatal) => self.push_stack(StackKind::Fatal, number, fatal_text(text)),
@@ -736,6 +747,9 @@ impl Reader {
 
     /// Looks for the shell's and the interpreter's words where the session may have died while it reported.
     fn tail_mark(&mut self, number: u64, text: &str) {
+        if self.part == Part::Captured {
+            return;
+        }
         if text.starts_with("Fatal Python error: ") {
             self.push_stack(StackKind::Fatal, number, text);
             return;
@@ -795,6 +809,14 @@ impl Reader {
         let open = std::mem::take(&mut self.open);
         let mut inner = std::mem::take(&mut self.inner);
         let mut rest: Vec<Session> = open;
+        if rest.is_empty()
+            && self.console.sessions.is_empty()
+            && let Some((line, text)) = &self.console.last
+            && text.starts_with("====================")
+        {
+            // Cut inside its very first line.
+            rest.push(Session::new(*line));
+        }
         rest.append(&mut inner);
         rest.sort_by_key(|session| session.line);
         for session in rest {

@@ -99,6 +99,9 @@ pub fn as_markdown(name: &str, plan: &Plan) -> String {
 /// An e-value from its logarithm.
 fn e_value(log_e: f64) -> String {
     let value = log_e.exp();
+    if value > 1e300 {
+        return "more than 1e300".to_owned();
+    }
     if !(0.01..1e6).contains(&value) {
         format!("{value:.0e}")
     } else if value < 10.0 {

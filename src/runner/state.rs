@@ -14,7 +14,7 @@ use crate::iteration::{Answer, Context, Live, Progress, Record};
 use crate::model::arms::{self, ArmsState};
 use crate::model::stop::{StopReason, StopState};
 use crate::model::{Event, EventKind, Outcome, Tally, Verdict};
-use crate::reporter::{Reporter, Running};
+use crate::reporter::{self, Reporter, Running};
 use crate::store::StoreError;
 
 /// An iteration is called slow at this many times the median of the finished ones, and never before `SLOW_LEAST`.
@@ -152,7 +152,7 @@ impl State {
         self.reporters.retain_mut(|reporter| match what(&mut **reporter) {
             Ok(()) => true,
             Err(error) => {
-                anstream::eprintln!("warning: a display failed and is switched off: {error}");
+                reporter::warn(&format!("a display failed and is switched off: {error}"));
                 false
             }
         });
@@ -346,7 +346,7 @@ impl Sweep {
         }
         if let Err(error) = self.context.sweep.append_event(event) {
             self.is_log_broken = true;
-            anstream::eprintln!("warning: {error}; events are no longer written");
+            reporter::warn(&format!("{error}; events are no longer written"));
         }
     }
 }

@@ -150,6 +150,17 @@ fn lock_once(file: &File) -> io::Result<Lock> {
     }
 }
 
+/// Whether somebody holds a lock. It is taken for an instant to find out, shared, so that lookers do not see each other.
+pub(super) fn is_held(file: &File) -> bool {
+    match fs2::FileExt::try_lock_shared(file) {
+        Ok(()) => {
+            let _ = fs2::FileExt::unlock(file);
+            false
+        }
+        Err(error) => error.raw_os_error() == fs2::lock_contended_error().raw_os_error(),
+    }
+}
+
 /// Whether this is a file system's way of saying that it has no locks.
 fn is_unsupported(error: &io::Error) -> bool {
     use rustix::io::Errno;

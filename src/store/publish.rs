@@ -21,6 +21,14 @@ pub enum Published {
     Superseded,
 }
 
+/// Replaces the judgement in a run's directory; its facts stay as they are.
+///
+/// # Errors
+/// The directory cannot be written.
+pub fn write_outcome(dir: &Path, outcome: &Outcome) -> Result<(), StoreError> {
+    durable::replace(dir, OUTCOME, &json(outcome))
+}
+
 impl Sweep {
     /// Records an iteration: facts and judgement are written beside the log, all of it is synced, and one rename makes
     /// it the iteration's answer. Whatever goes wrong before that leaves an attempt that is no answer.

@@ -1,6 +1,7 @@
 //! `results.txt` and `results.csv`: a row for each iteration, appended as it is published, rebuilt from the runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use chrono::SecondsFormat;
 
@@ -45,28 +46,7 @@ impl Sweep {
     }
 
     fn write_derived(&self, records: &[Record], summary: &str) -> Result<Rebuilt, StoreError> {
-        let _lock = SharedLock::take(&self.dir)?;
-        let there = scan::list(&self.dir)?;
-        let known: BTreeMap<u32, &Record> = records.iter().map(|record| (record.iteration, record)).collect();
-        let mut is_current = known.keys().all(|iteration| there.contains_key(iteration));
-        let (mut lines, mut table) = (String::new(), csv_header());
-        for (iteration, path) in there {
-            let (exit, outcome) = if let Some(record) = known.get(&iteration) {
-                (record.exit.clone(), Some(record.outcome.clone()))
-            } else {
-                is_current = false;
-                let run = scan::read_run(iteration, path);
-                (run.exit, run.outcome)
-            };
-            if let Some(outcome) = outcome {
-                lines += &line(iteration, exit.as_ref(), &outcome);
-                table.extend(csv_row(iteration, exit.as_ref(), &outcome));
-            }
-        }
-        durable::replace(&self.dir, RESULTS, lines.as_bytes())?;
-        durable::replace(&self.dir, RESULTS_CSV, &table)?;
-        durable::replace(&self.dir, SUMMARY, summary.as_bytes())?;
-        Ok(if is_current { Rebuilt::Current } else { Rebuilt::Behind })
+        write_rows(&self.dir, records, Some(summary))
     }
 
     /// Appends the rows of an iteration that was just published; the caller holds the lock.
@@ -168,6 +148,41 @@ fn csv_row(iteration: u32, exit: Option<&Exit>, outcome: &Outcome) -> Vec<u8> {
 /// One row is one line, whatever a test is called.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Writes the rows of any sweep's directory anew, the old script's included, after its runs were judged again.
+///
+/// # Errors
+/// The directory cannot be read or written.
+pub fn rebuild_rows(dir: &Path, records: &[Record]) -> Result<(), StoreError> {
+    write_rows(dir, records, None).map(|_| ())
+}
+
+fn write_rows(dir: &Path, records: &[Record], summary: Option<&str>) -> Result<Rebuilt, StoreError> {
+    let _lock = SharedLock::take(dir)?;
+    let there = scan::list(dir)?;
+    let known: BTreeMap<u32, &Record> = records.iter().map(|record| (record.iteration, record)).collect();
+    let mut is_current = known.keys().all(|iteration| there.contains_key(iteration));
+    let (mut lines, mut table) = (String::new(), csv_header());
+    for (iteration, path) in there {
+        let (exit, outcome) = if let Some(record) = known.get(&iteration) {
+            (record.exit.clone(), Some(record.outcome.clone()))
+        } else {
+            is_current = false;
+            let run = scan::read_run(iteration, path);
+            (run.exit, run.outcome)
+        };
+        if let Some(outcome) = outcome {
+            lines += &line(iteration, exit.as_ref(), &outcome);
+            table.extend(csv_row(iteration, exit.as_ref(), &outcome));
+        }
+    }
+    durable::replace(dir, RESULTS, lines.as_bytes())?;
+    durable::replace(dir, RESULTS_CSV, &table)?;
+    if let Some(summary) = summary {
+        durable::replace(dir, SUMMARY, summary.as_bytes())?;
+    }
+    Ok(if is_current { Rebuilt::Current } else { Rebuilt::Behind })
 }
 
 #[cfg(test)]

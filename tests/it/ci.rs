@@ -16,7 +16,16 @@ fn calls(text: &str) -> Vec<Vec<String>> {
         .filter_map(|line| {
             let line = line.trim().trim_start_matches("- ").trim();
             let call = line.strip_prefix("reproduce-flaky ")?;
-            let call = call.split(" || ").next().unwrap().split(" > ").next().unwrap().split(" >> ").next().unwrap();
+            let call = call
+                .split(" || ")
+                .next()
+                .unwrap()
+                .split(" > ")
+                .next()
+                .unwrap()
+                .split(" >> ")
+                .next()
+                .unwrap();
             let mut words = String::new();
             let mut rest = call;
             while let Some((before, after)) = rest.split_once("${{") {
@@ -26,7 +35,12 @@ fn calls(text: &str) -> Vec<Vec<String>> {
             }
             words += rest;
             let words = shell_words::split(&words).unwrap();
-            Some(words.into_iter().map(|word| if word.starts_with('$') { "4".to_owned() } else { word }).collect())
+            Some(
+                words
+                    .into_iter()
+                    .map(|word| if word.starts_with('$') { "4".to_owned() } else { word })
+                    .collect(),
+            )
         })
         .collect()
 }
@@ -38,9 +52,17 @@ fn the_examples_use_only_flags_that_exist() {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         for call in calls(&fs::read_to_string(&path).unwrap()) {
-            let argv = std::iter::once("reproduce-flaky".to_owned()).chain(call.iter().cloned()).map(OsString::from);
+            let argv = std::iter::once("reproduce-flaky".to_owned())
+                .chain(call.iter().cloned())
+                .map(OsString::from);
             let parsed = cli::parse(argv.collect(), None);
-            assert!(parsed.is_ok(), "{}: {}: {}", path.display(), call.join(" "), parsed.unwrap_err());
+            assert!(
+                parsed.is_ok(),
+                "{}: {}: {}",
+                path.display(),
+                call.join(" "),
+                parsed.unwrap_err()
+            );
             n_calls += 1;
         }
     }

@@ -150,7 +150,7 @@ fn every_ending_is_told_apart_in_processes_of_this_machine() {
 
 #[test]
 fn every_ending_is_told_apart_in_containers_and_none_stays() {
-    if !engine::answers() {
+    if !engine::daemon() {
         return;
     }
     let place = Place::endings();
@@ -213,7 +213,7 @@ fn four_processes_on_one_directory_run_each_iteration_once_even_if_one_is_killed
 
 #[test]
 fn the_same_holds_for_containers_and_the_killed_ones_are_removed() {
-    if !engine::answers() {
+    if !engine::daemon() {
         return;
     }
     let place = Place::passing();
@@ -223,7 +223,7 @@ fn the_same_holds_for_containers_and_the_killed_ones_are_removed() {
 
 #[test]
 fn an_interrupted_sweep_ends_with_130_writes_its_summary_and_leaves_no_container() {
-    if !engine::answers() {
+    if !engine::daemon() {
         return;
     }
     let place = Place::new(&[("test_slow.py", "import time\n\ndef test_slow():\n    time.sleep(0.5)\n")]);
@@ -348,4 +348,64 @@ fn the_command_of_before_runs_once_and_its_failure_stops_the_sweep() {
         ran.err()
     );
     assert_eq!(published(&place.path("logs/serial")), 2);
+}
+
+#[test]
+fn arms_run_side_by_side_until_they_are_shown_to_differ() {
+    let place = Place::new(&[(
+        "test_arm.py",
+        "import os\n\ndef test_arm():\n    assert os.environ['FAILS'] == '0'\n",
+    )]);
+    let arms = ["--arm", "before -E FAILS=1", "--arm", "after -E FAILS=0"];
+    let words = [
+        &["--backend", "local", "-e", "60", "-t", "fix", "--stop", "decided"],
+        &arms[..],
+    ]
+    .concat();
+    let ran = place.run(&words).exits(3);
+    assert!(ran.err().contains("stopped by the rule `decided`"), "{}", ran.err());
+    let (before, after) = (
+        place.rows("logs/serial_fix-before"),
+        place.rows("logs/serial_fix-after"),
+    );
+    assert!(
+        before.len() < 60 && before.len().abs_diff(after.len()) <= 1,
+        "{} {}",
+        before.len(),
+        after.len()
+    );
+    assert!(
+        before.values().all(|row| row["verdict"] == "failed") && after.values().all(|row| row["verdict"] == "passed")
+    );
+    assert!(ran.out().contains("fewer"), "{}", ran.out());
+    let specs = ["before", "after"].map(|arm| {
+        let text = fs::read_to_string(place.path(&format!("logs/serial_fix-{arm}/sweep.json"))).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    });
+    assert_eq!(specs[0]["arm"]["seed"], specs[1]["arm"]["seed"]);
+    assert_eq!(specs[1]["ended"], "decided");
+    // The same command line goes on where it stopped, which is nowhere: it is decided already.
+    let again = place.run(&words).exits(3);
+    assert!(again.err().contains("stopped by the rule `decided`"), "{}", again.err());
+    assert_eq!(place.rows("logs/serial_fix-before").len(), before.len());
+}
+
+#[test]
+fn arms_that_make_no_sense_are_refused() {
+    let place = Place::passing();
+    for (words, expected) in [
+        (&["--arm", "only"][..], "there is only one arm, `only`"),
+        (&["--arm", "a", "--arm", "a -j 2"], "all arms share"),
+        (&["--arm", "a", "--arm", "a"], "two arms are called `a`"),
+        (&["--arm", "a/b", "--arm", "c"], "invalid arm `a/b`"),
+        (
+            &["--arm", "a --nonsense", "--arm", "c"],
+            "unexpected argument '--nonsense'",
+        ),
+        (&["--arm", "a 'x", "--arm", "c"], "invalid arm `a 'x`"),
+        (&["--until", "Z9"], "no signature has the id `Z9`"),
+    ] {
+        let ran = place.run(words).exits(2);
+        assert!(ran.err().contains(expected), "{words:?}: {}", ran.err());
+    }
 }

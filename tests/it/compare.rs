@@ -41,6 +41,7 @@ fn spec(image: &str, last: u32) -> Spec {
         deadlines: Deadlines {
             total_s: 660.0,
             silence_s: None,
+            silence_auto: false,
             grace_s: 10.0,
         },
         max_attempts: 3,

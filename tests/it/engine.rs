@@ -1,34 +1,50 @@
-//! Whether a container engine answers here, and what is on it.
+//! The container engine of this machine as the tests see it: through `docker`, apart from the code under test.
 
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output};
+use std::sync::{Mutex, OnceLock};
 
-/// Whether containers can be tested. Where no engine answers it says so past the test harness's capture, so that
-/// nobody takes a skipped test for a passed one.
-pub(crate) fn answers() -> bool {
-    let socket = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
-    let answers = match socket.strip_prefix("unix://") {
-        Some(path) => std::os::unix::net::UnixStream::connect(path).is_ok(),
-        None => docker(&["version"]).is_some(),
-    };
+/// Image made of Debian's packages; it stays on the engine, so that it is built once.
+pub(crate) const DEBIAN: &str = "reproduce-flaky-it:debian-12";
+
+/// Says past the harness's capture why a test steps aside, so that nobody takes a skipped test for a passed one.
+pub(crate) fn skipped(reason: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}: {test}");
+}
+
+/// Whether an engine answers; says so where none does.
+pub(crate) fn daemon() -> bool {
+    let answers = Command::new("docker")
+        .args(["version", "--format", "{{.Server.Version}}"])
+        .output()
+        .is_ok_and(|output| output.status.success());
     if !answers {
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        let _ = writeln!(std::io::stderr(), "skipped: no container engine answers: {test}");
+        skipped("no container engine answers");
     }
     answers
 }
 
-/// What `docker` prints, or nothing where it fails.
-fn docker(words: &[&str]) -> Option<String> {
-    let output = Command::new("docker").args(words).stdin(Stdio::null()).output().ok()?;
+/// Runs `docker` and returns what it printed; `None` if it failed.
+pub(crate) fn docker(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("docker").args(arguments).output().unwrap();
     output
         .status
         .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Names of the containers of sweeps below `dir`, running or not, a line each.
+/// Ids of the containers with a label, of whatever state.
+pub(crate) fn containers(label: &str) -> Vec<String> {
+    docker(&["ps", "-aq", "--no-trunc", "--filter", &format!("label={label}")])
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Names of the containers of sweeps below a directory, of whatever state, a line each.
 pub(crate) fn containers_of(dir: &Path) -> String {
     let format = "{{.Names}} {{.Label \"reproduce-flaky.sweep\"}}";
     let listed = docker(&[
@@ -46,4 +62,70 @@ pub(crate) fn containers_of(dir: &Path) -> String {
         .filter(|line| line.contains(&dir))
         .map(|line| format!("{line}\n"))
         .collect()
+}
+
+/// Whether this process is root's.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Whether a program is there.
+pub(crate) fn has(program: &str) -> bool {
+    Command::new(program)
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+/// Makes the Debian image unless the engine has it. `false`, with the reason, where it cannot be made.
+pub(crate) fn debian() -> bool {
+    static MADE: OnceLock<bool> = OnceLock::new();
+    *MADE.get_or_init(|| {
+        if docker(&["image", "inspect", DEBIAN]).is_some() {
+            return true;
+        }
+        if !is_root() || !has("debootstrap") {
+            skipped("no Debian image, and debootstrap as root is what makes one");
+            return false;
+        }
+        println!("building {DEBIAN} with debootstrap, once, about a minute");
+        let dir = tempfile::tempdir().unwrap();
+        let script = format!(
+            "debootstrap --variant=minbase --include=python3-pytest,python3-pytest-xdist,python3-pytest-timeout \
+             bookworm {0} >{0}.log 2>&1 && tar -C {0} -c --exclude=./var/cache/apt --exclude=./var/lib/apt/lists . | \
+             docker import -c 'ENV PYTHONPATH=/image/modules' -c 'ENV RUST_BACKTRACE=full' -c 'ENTRYPOINT [\"/bin/false\"]' - {DEBIAN}",
+            dir.path().join("root").display()
+        );
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        if !output.status.success() {
+            skipped(&format!("the Debian image could not be made: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+        output.status.success()
+    })
+}
+
+/// Runs one test of this binary in a process of its own, as a role that another test gives it.
+pub(crate) fn role(name: &str, environment: &[(&str, &str)], before: &[&str]) -> Output {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock();
+    role_command(name, environment, before).output().unwrap()
+}
+
+/// The command of [`role`], for those that must be killed.
+pub(crate) fn role_command(name: &str, environment: &[(&str, &str)], before: &[&str]) -> Command {
+    let own = std::env::current_exe().unwrap();
+    let own = own.to_str().unwrap();
+    let words: Vec<&str> = before.iter().copied().chain([own]).collect();
+    let mut command = Command::new(words[0]);
+    command
+        .args(&words[1..])
+        .args(["--exact", "--nocapture", "--test-threads=1", name])
+        .env("RF_IT_ROLE", name)
+        .envs(environment.iter().copied());
+    command
+}
+
+/// Whether this process was started for that role.
+pub(crate) fn is_role(name: &str) -> bool {
+    std::env::var("RF_IT_ROLE").is_ok_and(|role| role == name)
 }

@@ -6,7 +6,7 @@ use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use reproduce_flaky::commands::{classify, found};
+use reproduce_flaky::commands::classify;
 use reproduce_flaky::judge::{self, RunFiles, SignatureSet};
 use reproduce_flaky::model::{Exit, Outcome};
 use serde::Deserialize;
@@ -40,9 +40,7 @@ fn cases(file: &str) -> Vec<Case> {
 }
 
 fn judge_fixture(path: &str) -> Outcome {
-    let runs = found::find(&fixtures().join(path)).unwrap();
-    assert_eq!(runs.len(), 1, "{path}");
-    classify::judge_found(&runs[0], &SIGNATURES).unwrap()
+    classify::judge_path(&fixtures().join(path), &SIGNATURES).unwrap()
 }
 
 fn names_the_tests(wanted: &[String], outcome: &Outcome) -> bool {

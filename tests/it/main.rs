@@ -1,5 +1,6 @@
 //! One test binary: each module tests one part of the tool from outside.
 
+mod ci;
 mod cli;
 mod compare;
 mod console_fuzz;
@@ -14,6 +15,8 @@ mod sessions;
 mod signatures;
 mod simulation;
 mod stats;
+mod status;
 mod store;
+mod summary;
 mod sweep;
 mod tidy;

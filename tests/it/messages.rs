@@ -69,7 +69,7 @@ fn bad_input_gets_a_clear_error_with_the_thing_the_place_and_a_hint() {
 
 #[test]
 fn what_the_engine_cannot_do_is_found_before_the_first_iteration() {
-    if !engine::answers() {
+    if !engine::daemon() {
         return;
     }
     let place = Place::passing();

@@ -48,3 +48,21 @@ fn mount(words: &[&str], at: &Path) -> bool {
     command.args(words).arg(at).stdin(Stdio::null()).stderr(Stdio::null());
     is_root() && command.status().is_ok_and(|status| status.success())
 }
+
+/// Ends what a killed sweep left running in a directory: processes of this machine that work there.
+pub(crate) fn end_processes_of(dir: &Path) {
+    let dir = dir.canonicalize().unwrap();
+    let own = std::process::id();
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let works_there = std::fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&dir));
+        if works_there
+            && u32::try_from(pid) != Ok(own)
+            && let Some(pid) = rustix::process::Pid::from_raw(pid)
+        {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}

@@ -59,9 +59,11 @@ fn console(failures: &[Failure]) -> String {
         text += "\n=================================== FAILURES ===================================\n";
         for (name, reason) in failures {
             let test = name.unwrap();
-            let rule = "_".repeat((78 - test.len()) / 2);
+            // pytest fills the line to its end, so that the right side may be one longer.
+            let left = "_".repeat((78 - test.len()) / 2);
+            let right = "_".repeat(78 - test.len() - left.len());
             text += &format!(
-                "{rule} {test} {rule}\n\n    def test():\n>       assert run()\nE   {reason}\n\n{FILE}:20: Error\n"
+                "{left} {test} {right}\n\n    def test():\n>       assert run()\nE   {reason}\n\n{FILE}:20: Error\n"
             );
         }
         text += "=========================== short test summary info ============================\n";
@@ -102,7 +104,7 @@ fn write(dir: &Path, first: u32, last: u32, failing: &[(u32, &[Failure])]) {
 }
 
 /// The report's eight sweeps.
-fn rebuilt() -> tempfile::TempDir {
+pub(crate) fn rebuilt() -> tempfile::TempDir {
     let logs = tempfile::tempdir().unwrap();
     let dir = |name: &str| logs.path().join(name);
     write(&dir("serial"), 26, 100, &[(29, &[A1]), (35, &[A1])]);

@@ -1,7 +1,7 @@
 //! Sessions of a backend as the tests start them: a workspace, a sweep, an attempt, and everything it printed.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -61,6 +61,7 @@ impl Sweep {
                 deadlines: Deadlines {
                     total_s: 60.0,
                     silence_s: None,
+                    silence_auto: false,
                     grace_s: 10.0,
                 },
                 max_attempts: 3,
@@ -121,11 +122,6 @@ impl Sweep {
             env: vec![("REPRODUCE_FLAKY_ITERATION".to_owned(), "7".to_owned())],
             dir_env: vec![("DYN_TEST_OUTPUT_PATH".to_owned(), String::new())],
         }
-    }
-
-    /// Where all of it is.
-    pub(crate) fn base(&self) -> &Path {
-        self.base.path()
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn spec(first: u32, last: u32) -> Spec {
         deadlines: Deadlines {
             total_s: 660.0,
             silence_s: None,
+            silence_auto: false,
             grace_s: 10.0,
         },
         max_attempts: 3,

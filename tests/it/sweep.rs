@@ -221,6 +221,7 @@ impl SweepTest {
             deadlines: Deadlines {
                 total_s: 660.0,
                 silence_s: self.silence,
+                silence_auto: false,
                 grace_s: 10.0,
             },
             max_attempts: 3,
@@ -275,6 +276,7 @@ impl SweepTest {
                 backend: Arc::new(backend),
                 signatures: Arc::new(SignatureSet::built_in()),
                 node: "here".to_owned(),
+                quiet: reproduce_flaky::iteration::Quiet::default(),
             }),
         };
         let plan = Plan {

@@ -43,6 +43,7 @@ pub(super) struct Running {
     /// Whether the stream of output has ended, and how if badly.
     is_drained: bool,
     broke: Option<String>,
+    recheck: Duration,
     is_signalled: bool,
     killed_at: Option<Instant>,
     drained_by: Option<Instant>,
@@ -103,6 +104,7 @@ pub(super) async fn launch(
             end: None,
             is_drained: false,
             broke: None,
+            recheck: Duration::from_millis(50),
             is_signalled: false,
             killed_at: None,
             drained_by: None,
@@ -252,8 +254,27 @@ impl Running {
                     self.end = Some(end.unwrap_or_else(|error| End::EngineLost(error.to_string())));
                     self.drained_by = Some(Instant::now() + DRAIN);
                 }
+                () = tokio::time::sleep(self.recheck), if self.is_drained && self.end.is_none() => self.look().await,
                 () = tokio::time::sleep_until(gives_up.unwrap_or_else(far_away)) => {}
             }
+        }
+    }
+
+    /// Looks whether the container has ended, now that nothing prints any more. The wait asks for the next exit, and
+    /// if a busy engine takes it up only after the exit of a program that ends at once, there is no next one.
+    async fn look(&mut self) {
+        self.recheck = (self.recheck * 2).min(Duration::from_secs(2));
+        match self.engine.docker.inspect_container(&self.id, None).await {
+            Ok(found) if found.state.as_ref().is_some_and(|state| !is_running(state)) => {
+                self.watch.abort();
+                self.end = Some(End::Exited { is_interrupted: false });
+            }
+            Err(error) if is_not_found(&error) => {
+                self.watch.abort();
+                self.end = Some(End::Removed);
+            }
+            // A process may close its output and go on; an engine that does not answer is the watch's business.
+            Ok(_) | Err(_) => {}
         }
     }
 
@@ -336,13 +357,15 @@ async fn state(engine: &Engine, id: &str) -> Result<ContainerState, BackendError
 async fn killed_by_others(engine: &Engine, id: &str, ended: &Ended) -> Option<String> {
     use bollard::query_parameters::EventsOptionsBuilder;
     let since = ended.started_at?.timestamp();
+    // By the engine's clock, and a little later: the event may be noted after the end that it brought about.
+    let until = ended.finished_at?.timestamp() + 2;
     let filters = std::collections::HashMap::from([
         ("container".to_owned(), vec![id.to_owned()]),
         ("event".to_owned(), vec!["kill".to_owned()]),
     ]);
     let options = EventsOptionsBuilder::default()
         .since(&since.to_string())
-        .until(&Utc::now().timestamp().to_string())
+        .until(&until.to_string())
         .filters(&filters)
         .build();
     let mut events = Box::pin(engine.docker.events(Some(options)));
@@ -366,6 +389,7 @@ fn ended(state: &ContainerState) -> Ended {
             // The engine says year 1 for "never".
             .filter(|time| time.timestamp() > 0)
     };
+    let (started_at, finished_at) = (time(&state.started_at), time(&state.finished_at));
     let code = state.exit_code.and_then(|code| i32::try_from(code).ok());
     Ended {
         code,
@@ -373,8 +397,10 @@ fn ended(state: &ContainerState) -> Ended {
         signal: code.filter(|code| (129..=192).contains(code)).map(|code| code - 128),
         oom_killed: state.oom_killed == Some(true),
         error: state.error.clone().filter(|error| !error.is_empty()),
-        started_at: time(&state.started_at),
-        finished_at: time(&state.finished_at),
+        // The engine notes the start when the runtime has told it of one; a program that ends at once can have
+        // ended before that.
+        started_at: finished_at.map_or(started_at, |finished| started_at.map(|started| started.min(finished))),
+        finished_at,
     }
 }
 

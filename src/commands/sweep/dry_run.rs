@@ -55,6 +55,7 @@ fn describe(out: &mut impl Write, args: &Args, settings: Option<&Settings>, spec
             "deadlines   {total} in all, {} of silence",
             humantime::format_duration(silence)
         )?,
+        None if spec.deadlines.silence_auto => writeln!(out, "deadlines   {total} in all, and of silence as learned")?,
         None => writeln!(out, "deadlines   {total} in all")?,
     }
     if let Some(before) = settings.and_then(|settings| settings.before.as_deref()) {

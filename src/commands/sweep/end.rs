@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::judged::{self, Judged};
+use super::summary;
 use crate::cli::sweep::{Args, Progress};
 use crate::exit_code::ExitCode;
 use crate::iteration::Context;
@@ -11,7 +12,8 @@ use crate::message::hinted;
 use crate::model::Verdict;
 use crate::model::comparison::{Comparison, Question};
 use crate::model::side::Side;
-use crate::render;
+use crate::render::paint::Paint;
+use crate::render::{self, text};
 use crate::runner::{End, Reason};
 
 /// Shows what came of it.
@@ -19,10 +21,8 @@ pub(super) fn finish(args: &Args, contexts: &[Arc<Context>], end: &End) -> anyho
     let mut sweeps: Vec<Judged> = Vec::new();
     for context in contexts {
         context.sweep.set_ended(&end.reason.text())?;
-        let judged = judged::sweep(context.sweep.shown(), &context.signatures)?;
-        let summary = String::new();
-        context.sweep.rebuild(&judged.records, &summary)?;
-        show(args, &summary)?;
+        let (judged, summary) = judged::conclude(&context.sweep, &context.signatures)?;
+        show(args, &text::screen(&summary, &summary::next(&summary), Paint::Color))?;
         sweeps.push(judged);
     }
     if let [base, others @ ..] = sweeps.as_slice() {
@@ -62,9 +62,9 @@ pub(super) fn finish(args: &Args, contexts: &[Arc<Context>], end: &End) -> anyho
 /// Prints a part of the screen. Beside the event stream nothing else may stand on stdout.
 fn show(args: &Args, text: &str) -> io::Result<()> {
     match args.display() {
-        Progress::Jsonl => writeln!(anstream::stderr().lock(), "{text}"),
+        Progress::Jsonl => write!(anstream::stderr().lock(), "{text}"),
         Progress::Auto | Progress::Bar | Progress::Plain | Progress::None => {
-            writeln!(anstream::stdout().lock(), "{text}")
+            write!(anstream::stdout().lock(), "{text}")
         }
     }
 }
@@ -75,5 +75,5 @@ fn compared(base: &Judged, new: &Judged, e_value: f64) -> String {
         |sweep: &Judged| Side::from_records(&sweep.dir.display().to_string(), sweep.spec.as_ref(), &sweep.records, 0);
     let mut comparison = Comparison::new(&side(base), &side(new), Question::default());
     comparison.e_value = Some(e_value);
-    render::compare::text(&comparison, None)
+    format!("{}\n", render::compare::text(&comparison, None))
 }

@@ -8,6 +8,7 @@ use chrono::Utc;
 use crate::cli;
 use crate::cli::settings::Settings;
 use crate::cli::sweep::Args;
+use crate::cli::words::Silence;
 use crate::message::usage;
 use crate::model::{BackendKind, Deadlines, Spec, spec::Container};
 
@@ -69,7 +70,11 @@ pub(super) fn of(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spe
         },
         deadlines: Deadlines {
             total_s: args.timeout.as_secs_f64(),
-            silence_s: args.silence.map(|silence| silence.as_secs_f64()),
+            silence_s: match args.silence {
+                Some(Silence::Fixed(silence)) => Some(silence.as_secs_f64()),
+                Some(Silence::Auto) | None => None,
+            },
+            silence_auto: args.silence == Some(Silence::Auto),
             grace_s: args.grace.as_secs_f64(),
         },
         max_attempts: args.max_attempts,

@@ -42,7 +42,7 @@ pub(super) fn take(session: &mut Session, text: &str) -> bool {
 }
 
 /// xdist's lines about its workers: `created: 4/4 workers`, `4 workers [20 items]`, `gw0 [20] / gw1 [20]`.
-fn is_workers(text: &str) -> bool {
+pub(super) fn is_workers(text: &str) -> bool {
     if text.starts_with("created: ")
         && text
             .trim_end()

@@ -25,7 +25,7 @@ pub struct Stack {
     /// Whether it is a pytest process's own: a frame of pytest's is in it.
     pub is_pytest: bool,
     /// Whether the dying thread is that of a process which a test started.
-    is_child: bool,
+    pub is_child: bool,
     /// Whether any frame was there.
     pub has_frames: bool,
     /// The test that the progress showed running; `None` under xdist and without ids.
@@ -38,6 +38,8 @@ pub struct Stack {
     pub is_followed: bool,
     /// Whether it came after the closing line.
     pub is_late: bool,
+    /// Whether the thread being read is the one that died.
+    is_current: bool,
     /// A test found in the thread being read.
     candidate: Option<(String, String)>,
     /// Whether a frame of pytest's was seen in the thread being read.
@@ -60,6 +62,7 @@ impl Stack {
             top: None,
             is_followed: false,
             is_late,
+            is_current: true,
             candidate: None,
             is_inside: false,
         }
@@ -70,6 +73,13 @@ impl Stack {
         let body = text.trim();
         if body.is_empty() {
             return true;
+        }
+        if body.starts_with("Current thread 0x") {
+            // The others are printed for company.
+            self.is_current = true;
+            self.top = None;
+        } else if body.starts_with("Thread 0x") {
+            self.is_current = false;
         }
         if body.starts_with("Thread 0x") || body.starts_with("Current thread 0x") || body.starts_with("~~~") {
             self.candidate = None;
@@ -95,7 +105,7 @@ impl Stack {
 
     fn frame(&mut self, file: &str, function: &str, body: &str) {
         self.has_frames = true;
-        if self.top.is_none() {
+        if self.top.is_none() && (self.is_current || self.kind != StackKind::Fatal) {
             self.top = Some(body.to_owned());
         }
         let is_runner = [

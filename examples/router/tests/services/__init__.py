@@ -1,0 +1,1 @@
+"""Processes and servers that the tests run beside themselves."""

@@ -1,0 +1,38 @@
+//! Flags of `status`.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, ValueEnum};
+
+/// `status`.
+#[derive(Clone, Debug, ClapArgs)]
+#[command(after_help = "Examples:\n  \
+    reproduce-flaky status\n  \
+    reproduce-flaky status logs/n4_fix8 --format json\n\n\
+    Next: reproduce-flaky summary on a sweep that has come far enough")]
+pub struct Args {
+    /// Sweeps, or trees of sweeps; without one, those below --logs-dir, and whatever else this machine runs.
+    #[arg(value_name = "SWEEP")]
+    pub sweeps: Vec<PathBuf>,
+    /// Where sweeps are if none is named.
+    #[arg(
+        long,
+        default_value = "logs",
+        value_name = "DIR",
+        env = "REPRODUCE_FLAKY_LOGS_DIR",
+        hide_env = true
+    )]
+    pub logs_dir: PathBuf,
+    /// What to print.
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    pub format: Format,
+}
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Lines for a terminal.
+    Text,
+    /// One JSON object.
+    Json,
+}

@@ -1,0 +1,208 @@
+//! The report as one file: a page that needs no network, shows everything from logs as text, and can be read without
+//! scripts. Scripts add filters, keys and links to single runs, and a policy in the page allows no other.
+
+mod charts;
+mod conditions;
+mod evidence;
+mod iterations;
+mod names;
+mod sentence;
+mod tables;
+mod unknown;
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use chrono::{DateTime, Utc};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest, Sha256};
+
+use super::svg;
+use super::visible::visible;
+use crate::model::comparison::Comparison;
+use crate::model::excerpt::Excerpt;
+use crate::model::summary::Summary;
+use crate::model::{Record, Spec};
+use names::Names;
+
+const STYLE: &str = include_str!("html/report.css");
+const SCRIPT: &str = include_str!("html/report.js");
+
+/// Bytes of excerpts that a page takes in as they are written; the rest stays on disk.
+pub const MOST_EVIDENCE: usize = 1_800_000;
+
+/// One sweep for the page.
+#[derive(Clone, Copy, Debug)]
+pub struct Sheet<'a> {
+    /// Its figures.
+    pub summary: &'a Summary,
+    /// What was asked for; `None` in trees of the script.
+    pub spec: Option<&'a Spec>,
+    /// Its iterations, in order.
+    pub records: &'a [Record],
+    /// What the logs say around the evidence, by iteration; none for an iteration whose logs were not read.
+    pub excerpts: &'a BTreeMap<u32, Vec<Excerpt>>,
+}
+
+/// Everything on the page.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    /// The sweeps, the one that others are compared with first.
+    pub sheets: &'a [Sheet<'a>],
+    /// The first sweep against each other one.
+    pub comparisons: &'a [Comparison],
+    /// Version of the tool.
+    pub tool: &'a str,
+    /// When the page was made; `None` leaves it out.
+    pub made_at: Option<DateTime<Utc>>,
+}
+
+/// The page.
+#[must_use]
+pub fn page(report: &Report<'_>) -> String {
+    let names = Names::of(report);
+    let script_hash = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(SCRIPT.as_bytes()));
+    let policy = format!(
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{script_hash}'; img-src data:; \
+         base-uri 'none'; form-action 'none'"
+    );
+    let title: Vec<&str> = report.sheets.iter().map(|sheet| sheet.summary.sweep.as_str()).collect();
+    let title = visible(&title.join(", ")).into_owned();
+    let sections = sections(report, &names);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(policy);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="referrer" content="no-referrer";
+                link rel="icon" href="data:,";
+                title { "reproduce-flaky: " (title) }
+                style { (PreEscaped(svg::STYLE)) (PreEscaped(STYLE)) }
+            }
+            body {
+                a.skip href="#main" { "skip to the report" }
+                header.top {
+                    p.brand { "reproduce-flaky" }
+                    nav aria-label="sections" {
+                        ul { @for section in &sections { li { a href={ "#" (section.id) } { (section.name) } } } }
+                    }
+                }
+                main id="main" tabindex="-1" {
+                    (sentence::head(report, &title))
+                    @for section in &sections {
+                        section id=(section.id) aria-labelledby={ "h-" (section.id) } {
+                            h2 id={ "h-" (section.id) } { (section.title) }
+                            (section.body)
+                        }
+                    }
+                }
+                footer {
+                    p {
+                        "Made by reproduce-flaky " (report.tool)
+                        @if let Some(at) = report.made_at { ", " time datetime=(at.to_rfc3339()) { (at.format("%Y-%m-%d %H:%M UTC")) } }
+                        ". Errored iterations are in no rate. No percentage stands without its count."
+                    }
+                    p.keys hidden { "Keys: " kbd { "j" } " " kbd { "k" } " next and previous failure, " kbd { "o" } " open or close it, " kbd { "/" } " search, " kbd { "Esc" } " no filter." }
+                }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// A part of the page.
+struct Section {
+    id: &'static str,
+    /// In the list of sections.
+    name: &'static str,
+    title: &'static str,
+    body: Markup,
+}
+
+/// The parts that have something to show, in order.
+fn sections(report: &Report<'_>, names: &Names) -> Vec<Section> {
+    let parts = [
+        (
+            "outcomes",
+            "outcomes",
+            "Outcomes in order",
+            charts::outcomes(report, names),
+        ),
+        (
+            "compare",
+            "comparison",
+            "What the comparison carries",
+            tables::comparisons(report),
+        ),
+        (
+            "failures",
+            "failures",
+            "Failures by cause",
+            tables::failures(report, names),
+        ),
+        ("tests", "tests", "Tests that failed", tables::tests(report, names)),
+        (
+            "iterations",
+            "iterations",
+            "Iterations",
+            iterations::iterations(report, names),
+        ),
+        (
+            "evidence",
+            "evidence",
+            "Evidence of each failure",
+            evidence::evidence(report, names),
+        ),
+        (
+            "unknown",
+            "unknown",
+            "Failures that no signature covers",
+            unknown::unknown(report, names),
+        ),
+        (
+            "durations",
+            "durations",
+            "How long iterations took",
+            charts::durations(report),
+        ),
+        (
+            "timeline",
+            "timeline",
+            "When and where they ran",
+            charts::timeline(report, names),
+        ),
+        ("conditions", "conditions", "Conditions", conditions::conditions(report)),
+    ];
+    parts
+        .into_iter()
+        .filter_map(|(id, name, title, body)| {
+            Some(Section {
+                id,
+                name,
+                title,
+                body: body?,
+            })
+        })
+        .collect()
+}
+
+/// A chart in a frame that scrolls where the screen is narrow.
+fn chart(drawing: &svg::Drawing) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="group" aria-label="chart, scrolls sideways" { (PreEscaped(drawing.inline())) }
+    }
+}
+
+/// A table in a frame that scrolls where the screen is narrow.
+fn framed(label: &str, table: &Markup) -> Markup {
+    html! { div.scroll tabindex="0" role="group" aria-label={ (label) ", scrolls sideways" } { (table) } }
+}
+
+/// The name of a sweep above its part, where there are several.
+fn heading(report: &Report<'_>, sheet: &Sheet<'_>) -> Markup {
+    html! { @if report.sheets.len() > 1 { h3 { (visible(&sheet.summary.sweep)) } } }
+}

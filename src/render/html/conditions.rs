@@ -1,0 +1,117 @@
+//! What the sweeps ran under, side by side. Of variables only the names: values may be secrets.
+
+use std::collections::BTreeSet;
+
+use maud::{Markup, html};
+
+use super::{Report, Sheet, framed};
+use crate::model::conditions::Conditions;
+use crate::render::svg;
+use crate::render::visible::{short, visible};
+
+pub(super) fn conditions(report: &Report<'_>) -> Option<Markup> {
+    let columns: Vec<Vec<(String, String)>> = report.sheets.iter().map(of_one).collect();
+    let mut keys: Vec<&str> = Vec::new();
+    for (key, _) in columns.iter().flatten() {
+        if !keys.contains(&key.as_str()) {
+            keys.push(key);
+        }
+    }
+    let value = |column: &[(String, String)], key: &str| {
+        let found = column.iter().find(|(known, _)| known == key);
+        found.map(|(_, value)| short(value, 600)).unwrap_or_default()
+    };
+    (!keys.is_empty()).then(|| {
+        framed(
+            "conditions",
+            &html! {
+                table {
+                    caption.hide { "Conditions of each sweep" }
+                    thead { tr {
+                        th scope="col" { "what" }
+                        @for sheet in report.sheets { th scope="col" { (visible(&sheet.summary.sweep)) } }
+                    } }
+                    tbody { @for key in &keys {
+                        tr {
+                            th scope="row" { (visible(key)) }
+                            @for column in &columns { td.text { (value(column, key)) } }
+                        }
+                    } }
+                }
+            },
+        )
+    })
+}
+
+fn of_one(sheet: &Sheet<'_>) -> Vec<(String, String)> {
+    let known = Conditions::of(sheet.spec, sheet.records);
+    let mut rows: Vec<(String, String)> = Vec::new();
+    let mut row = |what: &str, value: String| {
+        if !value.is_empty() {
+            rows.push((what.to_owned(), value));
+        }
+    };
+    let list = |set: &BTreeSet<String>| set.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
+    if let Some(spec) = sheet.spec {
+        row("image", spec.image.clone());
+        row("mode", spec.mode.to_string());
+        row("pytest arguments", shell_words::join(&spec.pytest_args));
+        row("iterations asked for", format!("{}-{}", spec.first, spec.last));
+        row("in flight in one process", spec.jobs.to_string());
+        row("started in", spec.directory.display().to_string());
+        row(
+            "first started",
+            spec.created_at.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        );
+        row("longest time", svg::time(spec.deadlines.total_s));
+        row(
+            "longest silence",
+            spec.deadlines
+                .silence_s
+                .map_or_else(|| "no limit".to_owned(), svg::time),
+        );
+        row("trail", (if spec.trail { "on" } else { "off" }).to_owned());
+        let names: Vec<&str> = spec
+            .env
+            .iter()
+            .map(|var| var.name.as_str())
+            .chain(spec.pass_env.iter().map(String::as_str))
+            .collect();
+        row("variables", names.join(", "));
+        let container = &spec.container;
+        row("network", container.network.clone().unwrap_or_default());
+        row("cpus", container.cpus.map(|cpus| cpus.to_string()).unwrap_or_default());
+        row("volumes", container.volumes.join(", "));
+        let without: Vec<String> = container
+            .without
+            .iter()
+            .map(|part| format!("{part:?}").to_lowercase())
+            .collect();
+        row("without", without.join(", "));
+        for (name, version) in &spec.versions {
+            row(name, version.clone());
+        }
+        row("ended", spec.ended.clone().unwrap_or_default());
+        row("written by", format!("reproduce-flaky {}", spec.tool));
+    }
+    row("image ids", list(&known.image_ids));
+    row("nodes", list(&known.nodes));
+    row("backends", list(&known.backends));
+    let starts = || {
+        sheet
+            .records
+            .iter()
+            .filter_map(|record| record.exit.as_ref()?.started_at)
+    };
+    if let (Some(first), Some(last)) = (starts().min(), starts().max()) {
+        row(
+            "first iteration started",
+            first.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        );
+        row(
+            "last iteration started",
+            last.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        );
+    }
+    rows
+}

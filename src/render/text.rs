@@ -1,0 +1,358 @@
+//! A summary in words for a terminal of 80 columns, and the screen at the end of a sweep.
+
+use std::fmt::Write as _;
+
+use super::figures::{self, count};
+use super::paint::Paint;
+use super::tables::{Cells, Listed, lines, short_line, test_rate};
+use super::words::{self, TestNames, cut, wrap};
+use crate::model::Verdict;
+use crate::model::summary::{Category, Run, Summary, Test};
+
+const WIDTH: usize = 80;
+
+/// Most iterations whose signs are shown; of a longer sweep they would be a page.
+const MOST_SIGNS: usize = 1_000;
+
+/// Most iterations that are told one by one on a screen.
+const MOST_ON_SCREEN: usize = 5;
+
+/// The whole report: statistics of all sweeps, then each with its failures, iterations and tests.
+#[must_use]
+pub fn report(summaries: &[Summary], listed: Listed, paint: Paint) -> String {
+    let mut text = String::new();
+    if summaries.len() > 1 {
+        text += &paint.bold("run statistics");
+        text.push('\n');
+        text += &statistics(summaries);
+        for summary in summaries.iter().filter(|summary| !summary.notes.is_empty()) {
+            text += &notes(summary, &format!("{}: ", summary.sweep), paint);
+        }
+    }
+    for (index, summary) in summaries.iter().enumerate() {
+        if index > 0 || summaries.len() > 1 {
+            text.push('\n');
+        }
+        text += &head(summary, paint);
+        if summaries.len() == 1 {
+            text += &notes(summary, "", paint);
+        }
+        text += &failures(summary, paint);
+        text += &iterations(summary, listed, paint);
+        text += &tests(summary, paint);
+    }
+    text
+}
+
+/// One table, as wide as it is.
+#[must_use]
+pub fn table(cells: &Cells) -> String {
+    figures::table(&cells.header, &cells.rows, &cells.figures)
+}
+
+/// What one sees when a sweep ends: counts, rate, what failed, where to look, what to run next.
+#[must_use]
+pub fn screen(summary: &Summary, next: &[(String, String)], paint: Paint) -> String {
+    let mut text = head(summary, paint);
+    text += &notes(summary, "", paint);
+    text += &failures(summary, paint);
+    text += &tests(summary, paint);
+    text += &evidence(summary, paint);
+    if !next.is_empty() {
+        text += &format!("\n{}\n", paint.bold("next"));
+        let width = next
+            .iter()
+            .map(|(command, _)| command.chars().count())
+            .max()
+            .unwrap_or(0);
+        for (command, purpose) in next {
+            // A long path leaves no room beside it.
+            let is_wide = width + 4 + purpose.chars().count() > WIDTH;
+            let _ = if is_wide {
+                writeln!(text, "  {command}\n      {}", paint.dim(purpose))
+            } else {
+                writeln!(text, "  {command:width$}  {}", paint.dim(purpose))
+            };
+        }
+    }
+    text
+}
+
+/// One row a sweep, without the directory that they are all in.
+fn statistics(summaries: &[Summary]) -> String {
+    let parent = |summary: &Summary| {
+        summary
+            .sweep
+            .rfind('/')
+            .map_or("", |at| &summary.sweep[..=at])
+            .to_owned()
+    };
+    let shared = summaries.first().map(parent).unwrap_or_default();
+    let is_shared = summaries.iter().all(|summary| parent(summary) == shared);
+    let shared = if is_shared { shared } else { String::new() };
+    let rows: Vec<Vec<String>> = summaries
+        .iter()
+        .map(|summary| {
+            let n = &summary.iterations;
+            vec![
+                summary.sweep[shared.len()..].to_owned(),
+                n.passed.to_string(),
+                summary.rate.count.to_string(),
+                n.errored.to_string(),
+                words::rate_cell(&summary.rate),
+            ]
+        })
+        .collect();
+    let first = if shared.is_empty() {
+        "sweep".to_owned()
+    } else {
+        format!("in {shared}")
+    };
+    figures::table(
+        &[&first, "passed", "failed", "errored", "failure rate"],
+        &rows,
+        &[1, 2, 3],
+    )
+}
+
+/// Name, conditions, counts, rate, signs.
+fn head(summary: &Summary, paint: Paint) -> String {
+    let n = &summary.iterations;
+    let mut text = paint.bold(&summary.sweep);
+    let conditions = words::conditions(summary);
+    if !conditions.is_empty() {
+        let is_wide = summary.sweep.chars().count() + conditions.chars().count() + 2 > WIDTH;
+        text += if is_wide { "\n  " } else { "  " };
+        text += &conditions;
+    }
+    text.push('\n');
+    let passed = count(n.passed, "iteration passed", "iterations passed");
+    let failed = format!("{} failed", n.failed);
+    let errored = format!("{} errored", n.errored);
+    let _ = write!(
+        text,
+        "{}, {}, {}",
+        if n.passed > 0 { paint.green(&passed) } else { passed },
+        if n.failed > 0 { paint.red(&failed) } else { failed },
+        if n.errored > 0 { paint.yellow(&errored) } else { errored }
+    );
+    if n.missing > 0 {
+        let _ = write!(text, ", {} of {} missing", n.missing, n.planned);
+    }
+    let _ = writeln!(text, "\n{}", words::rate(&summary.rate));
+    let signs = words::strip(summary);
+    let n_signs = signs.chars().count();
+    if n_signs > 1 && n_signs <= MOST_SIGNS {
+        text += &strip(&signs, summary.span().map_or(1, |span| span.0));
+    }
+    text
+}
+
+/// Signs of iterations, fifty a line, with the number of the first.
+fn strip(signs: &str, first: u32) -> String {
+    const A_LINE: usize = 50;
+    let signs: Vec<char> = signs.chars().collect();
+    let mut text = String::new();
+    for (line, chunk) in (0_u32..).zip(signs.chunks(A_LINE)) {
+        let number = first + line * 50;
+        let groups: Vec<String> = chunk.chunks(10).map(|ten| ten.iter().collect()).collect();
+        let _ = writeln!(text, "{number:>7}  {}", groups.join(" ").trim_end());
+    }
+    text
+}
+
+fn notes(summary: &Summary, prefix: &str, paint: Paint) -> String {
+    let lines = summary.notes.iter().map(|note| {
+        let wrapped = wrap(&format!("note: {prefix}{note}"), WIDTH, 6);
+        format!("{}\n", wrapped.replacen("note:", &paint.yellow("note:"), 1))
+    });
+    lines.collect()
+}
+
+/// Categories with how often, in which iterations, by which tests.
+fn failures(summary: &Summary, paint: Paint) -> String {
+    if summary.categories.is_empty() {
+        return String::new();
+    }
+    let names = TestNames::of(summary);
+    let mut text = format!("\n{}\n", paint.bold("failure breakdown"));
+    let id_width = summary
+        .categories
+        .iter()
+        .map(|category| category.id.chars().count())
+        .max()
+        .unwrap_or(0);
+    for category in &summary.categories {
+        text += &failure(category, id_width, &names, paint);
+    }
+    text
+}
+
+fn failure(category: &Category, id_width: usize, names: &TestNames, paint: Paint) -> String {
+    let id = paint.red(&format!("{:id_width$}", category.id));
+    let how_often = match &category.rate {
+        Some(rate) => format!("{}, {}", rate.count, words::rate_cell(rate)),
+        None => format!(
+            "{}, errored: outside the rate",
+            count(category.iterations, "iteration", "iterations")
+        ),
+    };
+    let indent = id_width + 4;
+    let mut text = format!("  {id}  {}: {how_often}\n", category.title);
+    let runs: Vec<String> = category.runs.iter().map(u32::to_string).collect();
+    let runs = format!("in {}", runs.join(" "));
+    let _ = writeln!(
+        text,
+        "{:indent$}{}",
+        "",
+        wrap(&runs, WIDTH - indent, indent + 3).replace('\n', "\n   ")
+    );
+    let mut tests: Vec<(&String, &u64)> = category.tests.iter().collect();
+    tests.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
+    for (test, n) in tests {
+        let _ = writeln!(text, "{:indent$}{n:>4} x {}", "", names.short(test));
+    }
+    text
+}
+
+/// Iterations one by one, with the message of each failing test and where it stands.
+fn iterations(summary: &Summary, listed: Listed, paint: Paint) -> String {
+    let runs = listed.runs(summary);
+    if runs.is_empty() {
+        return String::new();
+    }
+    let names = TestNames::of(summary);
+    let mut text = format!("\n{}\n", paint.bold("per iteration"));
+    for run in runs {
+        text += &iteration(run, &names, paint);
+    }
+    text
+}
+
+fn iteration(run: &Run, names: &TestNames, paint: Paint) -> String {
+    let mut text = String::new();
+    let number = format!("run{:03}", run.iteration);
+    let word = run.outcome.as_str();
+    for (index, line) in lines(run).into_iter().enumerate() {
+        let lead = if index == 0 {
+            let word = format!("{word:<9}");
+            let colored = match run.verdict {
+                Verdict::Passed => paint.green(&word),
+                Verdict::Failed => paint.red(&word),
+                Verdict::Errored => paint.yellow(&word),
+            };
+            format!("  {number:<8}{colored}")
+        } else {
+            " ".repeat(19)
+        };
+        let _ = writeln!(text, "{}", format!("{lead}  {}", short_line(names, &line)).trim_end());
+        if run.verdict == Verdict::Passed && line.message.is_empty() {
+            continue;
+        }
+        for part in head_of(&line.message) {
+            let _ = writeln!(text, "{:10}{part}", "");
+        }
+        let worker = if line.worker.is_empty() {
+            String::new()
+        } else {
+            format!("  [{}]", line.worker)
+        };
+        let _ = writeln!(text, "{:10}{}", "", paint.dim(&format!("{}{worker}", line.place)));
+    }
+    text
+}
+
+/// The first lines of a message, which tell most assertions to their end.
+fn head_of(message: &str) -> Vec<String> {
+    const MOST_LINES: usize = 3;
+    let width = WIDTH - 10;
+    let wrapped = wrap(&cut(message, MOST_LINES * width), width, 0);
+    let mut lines: Vec<String> = wrapped.lines().map(|line| cut(line, width)).collect();
+    if lines.len() > MOST_LINES {
+        lines.truncate(MOST_LINES);
+        lines[MOST_LINES - 1] = cut(&format!("{} …", lines[MOST_LINES - 1]), width);
+    }
+    lines.retain(|line| !line.is_empty());
+    lines
+}
+
+/// The failing tests counted, under the names of their files.
+fn tests(summary: &Summary, paint: Paint) -> String {
+    if summary.tests.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n{}", paint.bold("failing tests"));
+    text += if summary.is_reach_assumed {
+        ", of the iterations that passed or failed\n"
+    } else {
+        ", of the iterations that reached them\n"
+    };
+    let mut files: Vec<&str> = Vec::new();
+    for test in &summary.tests {
+        let (file, _) = words::split(&test.nodeid);
+        if !files.contains(&file) {
+            files.push(file);
+        }
+    }
+    for file in files {
+        if !file.is_empty() {
+            let _ = writeln!(text, "  {file}");
+        }
+        for test in summary.tests.iter().filter(|test| words::split(&test.nodeid).0 == file) {
+            text += &failing_test(test, paint);
+        }
+        for group in summary
+            .test_groups
+            .iter()
+            .filter(|group| words::split(&group.nodeid).0 == file)
+        {
+            text += &failing_test(group, paint);
+        }
+    }
+    text
+}
+
+/// One test, or all variants of one, with its rate beside it where there is room, else below.
+fn failing_test(test: &Test, paint: Paint) -> String {
+    let (_, name) = words::split(&test.nodeid);
+    let how_often = format!("{}/{}", test.failed, test.of);
+    let mut said = test.categories.join(" ");
+    if test.variants > 1 {
+        said = format!("all {} variants  {said}", test.variants);
+    }
+    let line = format!("  {how_often:>9}  {name}  ");
+    let rate = test_rate(test);
+    let is_wide = line.chars().count() + said.chars().count() + 2 + rate.chars().count() > WIDTH;
+    let rate = if is_wide {
+        format!("\n             {}", paint.dim(&rate))
+    } else {
+        paint.dim(&format!("  {rate}"))
+    };
+    format!("{line}{}{rate}\n", paint.dim(&said))
+}
+
+/// Where the first failures of each category can be read.
+fn evidence(summary: &Summary, paint: Paint) -> String {
+    let mut chosen: Vec<&Run> = Vec::new();
+    for category in &summary.categories {
+        let first = summary
+            .not_passed
+            .iter()
+            .find(|run| run.categories.contains(&category.id));
+        chosen.extend(first.filter(|run| !chosen.iter().any(|other| other.iteration == run.iteration)));
+    }
+    let rest = summary.not_passed.iter().filter(|run| run.categories.is_empty());
+    chosen.extend(rest.take(1));
+    if chosen.is_empty() {
+        return String::new();
+    }
+    chosen.truncate(MOST_ON_SCREEN);
+    let mut text = format!("\n{}\n", paint.bold("evidence"));
+    for run in chosen {
+        let _ = writeln!(text, "  {}", words::place(run));
+        if let Some(reason) = run.reason() {
+            let _ = writeln!(text, "      {}", paint.dim(&cut(reason, WIDTH - 6)));
+        }
+    }
+    text
+}
