@@ -44,7 +44,7 @@ pub(super) fn conditions(report: &Report<'_>) -> Option<Markup> {
 }
 
 fn of_one(sheet: &Sheet<'_>) -> Vec<(String, String)> {
-    let known = Conditions::of(sheet.spec, sheet.records);
+    let known = Conditions::of(&sheet.summary.sweep, sheet.spec, sheet.records);
     let mut rows: Vec<(String, String)> = Vec::new();
     let mut row = |what: &str, value: String| {
         if !value.is_empty() {
