@@ -22,10 +22,12 @@ mod host;
 mod local;
 
 mod packages;
+mod shell;
 mod toolchain;
 
 pub use creator::{Creator, Fate, host_name};
 pub use error::BackendError;
+pub use shell::local_shell;
 
 /// A pytest plugin that is put beside whatever the sessions run in, as one file.
 #[derive(Clone, Debug, PartialEq, Eq)]

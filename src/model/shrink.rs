@@ -149,6 +149,21 @@ impl Shrink {
         self.seen.values().flatten().flatten().count()
     }
 
+    /// Whether a run of a list has ended.
+    #[must_use]
+    pub fn has(&self, list: &[usize], number: u32) -> bool {
+        let runs = self.seen.get(list).map_or(&[][..], Vec::as_slice);
+        let at = number.saturating_sub(1) as usize;
+        runs.get(at).is_some_and(Option::is_some)
+    }
+
+    /// Runs of a list that say nothing about the tests.
+    #[must_use]
+    pub fn errored(&self, list: &[usize]) -> u64 {
+        let ended = self.seen.get(list).into_iter().flatten().flatten();
+        ended.filter(|seen| **seen == Seen::Errored).count() as u64
+    }
+
     /// How often a list failed, of the runs that say something.
     #[must_use]
     pub fn count(&self, list: &[usize]) -> Count {
@@ -164,34 +179,44 @@ impl Shrink {
     /// Says what is to be done next, with `jobs` runs in flight at a time.
     #[must_use]
     pub fn next(&self, jobs: usize) -> Step {
+        let (best, halt) = self.halted();
+        let need = match halt {
+            None => return done(best, Ending::Minimal),
+            Some(Halt::NotReproduced) => return done(best, Ending::NotReproduced),
+            Some(Halt::Errored | Halt::Doubt(_)) => return done(best, Ending::Errored),
+            Some(Halt::Need(need)) => need,
+        };
+        if self.runs() >= self.max_runs {
+            let ending = match self.count(&best).failed() {
+                0 => Ending::NotReproduced,
+                _ => Ending::OutOfRuns,
+            };
+            return done(best, ending);
+        }
+        let ahead = jobs.max(need.least).min(need.most.max(need.least));
+        let until = self.prefix(&need.list).len() + ahead;
+        Step::Run {
+            list: need.list,
+            until: u32::try_from(until).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The shortest list that is known to fail by now.
+    #[must_use]
+    pub fn best(&self) -> List {
+        self.halted().0
+    }
+
+    /// Goes as far as the outcomes carry, without the lists that turned out to be doubtful.
+    fn halted(&self) -> (List, Option<Halt>) {
         let mut doubted = BTreeSet::new();
         loop {
             let mut best = self.all();
-            let halt = match self.search(&mut best, &doubted) {
-                Ok(()) => return done(best, Ending::Minimal),
-                Err(halt) => halt,
-            };
-            match halt {
-                Halt::Doubt(list) => {
+            match self.search(&mut best, &doubted) {
+                Err(Halt::Doubt(list)) => {
                     doubted.insert(list);
                 }
-                Halt::NotReproduced => return done(best, Ending::NotReproduced),
-                Halt::Errored => return done(best, Ending::Errored),
-                Halt::Need(_) if self.runs() >= self.max_runs => {
-                    let ending = match self.count(&best).failed() {
-                        0 => Ending::NotReproduced,
-                        _ => Ending::OutOfRuns,
-                    };
-                    return done(best, ending);
-                }
-                Halt::Need(need) => {
-                    let ahead = jobs.max(need.least).min(need.most.max(need.least));
-                    let until = self.prefix(&need.list).len() + ahead;
-                    return Step::Run {
-                        list: need.list,
-                        until: u32::try_from(until).unwrap_or(u32::MAX),
-                    };
-                }
+                searched => return (best, searched.err()),
             }
         }
     }

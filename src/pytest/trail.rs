@@ -14,6 +14,9 @@ pub const PLUGIN_SOURCE: &str = include_str!("reproduce_flaky_trail.py");
 /// Variable that names the file the plugin appends to.
 pub const TRAIL_ENV: &str = "REPRODUCE_FLAKY_TRAIL";
 
+/// Variable that names the file with the list of tests that the plugin runs, in that order, and no others.
+pub const TESTS_ENV: &str = "REPRODUCE_FLAKY_TESTS";
+
 /// Longest line taken in; the plugin's own are below 2 KiB plus the node id.
 const MAX_LINE: u64 = 256 * 1024;
 /// Most tests remembered.

@@ -10,6 +10,7 @@ mod local;
 mod logs;
 mod messages;
 mod place;
+mod replay;
 mod report_sweeps;
 mod sessions;
 mod signatures;
