@@ -22,11 +22,13 @@ mod error;
 mod host;
 mod local;
 mod packages;
+mod shell;
 mod toolchain;
 
 pub use autopsy::Autopsy;
 pub use creator::{Creator, Fate, host_name};
 pub use error::BackendError;
+pub use shell::local_shell;
 
 /// A pytest plugin that is put beside whatever the sessions run in, as one file.
 #[derive(Clone, Debug, PartialEq, Eq)]

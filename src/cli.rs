@@ -12,6 +12,7 @@ pub mod figures;
 pub mod gc;
 pub mod history;
 pub mod plan;
+pub mod replay;
 pub mod settings;
 pub mod show;
 pub mod signatures;
@@ -60,6 +61,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Say whether a sweep can run here, and what to do where it cannot.
     Doctor(doctor::Args),
+    /// Run the tests before a failure again, in one process, and find which of them it needs (runs tests).
+    Replay(replay::Args),
     /// Remove what sweeps that were killed left behind: only containers of ours, only those nobody waits for.
     Gc(gc::Args),
     /// Judge logs: what happened, and which known cause it has, from the log's own evidence.

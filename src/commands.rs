@@ -18,6 +18,7 @@ pub mod judged;
 pub mod output;
 pub mod plan;
 pub mod reached;
+pub mod replay;
 pub mod report;
 pub mod show;
 pub mod signatures;
@@ -47,6 +48,7 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Some(Command::Compare(args)) => compare::run(&args),
         Some(Command::History(args)) => history::run(&args),
         Some(Command::Plan(args)) => plan::run(&args),
+        Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
         Some(Command::Show(args)) => show::run(&args),
         Some(Command::Signatures(args)) => signatures::run(&args),

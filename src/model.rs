@@ -17,6 +17,8 @@ pub mod mode;
 pub mod outcome;
 pub mod plan;
 pub mod record;
+pub mod replay;
+pub mod shrink;
 pub mod side;
 pub mod spec;
 pub mod status;

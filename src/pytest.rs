@@ -8,6 +8,7 @@ pub mod console;
 pub mod lines;
 pub mod marker;
 pub mod nodeid;
+pub mod order;
 pub mod prefix;
 pub mod row;
 pub mod trail;

@@ -11,6 +11,7 @@ pub mod junit;
 pub mod markdown;
 pub mod paint;
 pub mod plan;
+pub mod replay;
 pub mod run;
 pub mod status;
 pub mod svg;

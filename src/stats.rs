@@ -10,6 +10,7 @@ pub mod plan;
 pub mod rate;
 pub mod regime;
 pub mod sequential;
+pub mod sprt;
 
 pub use comparison::{Fisher, fisher, holm};
 pub use digits::p_value;
@@ -17,3 +18,4 @@ pub use plan::{clean_runs_needed, more_clean_runs_needed, runs_to_see_one};
 pub use rate::{Count, clopper_pearson, upper_bound, wilson};
 pub use regime::{Regime, regimes};
 pub use sequential::{ArmsTest, confidence_sequence, log_e_below};
+pub use sprt::Sprt;

@@ -23,6 +23,7 @@ mod plan;
 mod recipe;
 mod removal;
 mod session;
+mod shell;
 
 use engine::{Engine, is_not_found};
 use fresh::{Fresh, Means};
@@ -33,6 +34,7 @@ use removal::{ATTEMPT, ITERATION, Remover, SWEEP};
 
 pub use engine::{Facts, facts};
 pub use removal::{Leftover, LeftoverKind, leftovers, reap};
+pub use shell::interactive_docker_run;
 
 /// The name that asks for a container over this machine's own Python.
 const HOST: &str = "host";
@@ -57,6 +59,10 @@ pub(super) async fn open(
     plugin: Option<&Plugin>,
     tell: Tell<'_>,
 ) -> Result<impl Backend + use<>, BackendError> {
+    make(spec, plugin, tell).await
+}
+
+async fn make(spec: &Spec, plugin: Option<&Plugin>, tell: Tell<'_>) -> Result<Docker, BackendError> {
     let engine = Arc::new(Engine::connect().await?);
     let plugin = plugin.map(packages::keep_plugin).transpose()?;
     let mut notes = Vec::new();

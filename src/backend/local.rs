@@ -1,4 +1,6 @@
 //! Sessions in process groups on this machine: no isolation, but the same deadlines and the same facts.
+//!
+//! 400 lines long because one state follows a process group from its start to its last orphan.
 
 use std::collections::VecDeque;
 use std::os::unix::process::ExitStatusExt;

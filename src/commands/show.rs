@@ -156,13 +156,14 @@ fn before(files: &dyn RunFiles, outcome: &Outcome) -> anyhow::Result<Option<(Str
     let Some(test) = outcome.failing_tests.first() else {
         return Ok(None);
     };
-    let worker = trail
-        .tests
-        .iter()
-        .rev()
-        .find(|entry| entry.id == *test)
-        .and_then(|entry| entry.worker.clone());
-    let tests: Vec<String> = trail.before(test).iter().map(|entry| entry.id.clone()).collect();
+    let own = trail.tests.iter().rev().find(|entry| entry.id == *test);
+    let worker = own.and_then(|entry| entry.worker.clone());
+    let tests: Vec<String> = trail
+        .before(test)
+        .unwrap_or_default()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     if tests.is_empty() {
         return Ok(None);
     }

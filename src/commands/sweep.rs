@@ -159,7 +159,7 @@ async fn arms(
 }
 
 /// The plugin that writes the trail, unless it was turned off.
-fn plugin(spec: &Spec) -> Option<backend::Plugin> {
+pub(super) fn plugin(spec: &Spec) -> Option<backend::Plugin> {
     spec.trail.then(|| backend::Plugin {
         module: pytest::trail::PLUGIN_MODULE.to_owned(),
         source: pytest::trail::PLUGIN_SOURCE.to_owned(),
@@ -167,7 +167,7 @@ fn plugin(spec: &Spec) -> Option<backend::Plugin> {
 }
 
 /// SIGINT, SIGTERM and SIGHUP, each as one request to stop.
-fn signals() -> anyhow::Result<mpsc::UnboundedReceiver<()>> {
+pub(super) fn signals() -> anyhow::Result<mpsc::UnboundedReceiver<()>> {
     let (asked, signals) = mpsc::unbounded_channel();
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         let mut stream = signal(kind).context("failed to listen for signals")?;

@@ -21,6 +21,18 @@ pub fn argv(mode: Mode, trail: bool, args: &[String]) -> Vec<String> {
     words
 }
 
+/// The user's arguments for a session in one process. `is_distributed` says that xdist is there and would share the
+/// tests out; the last `-n` that is given holds, also over one of the project's own settings.
+#[must_use]
+pub fn in_one_process(args: &[String], is_distributed: bool) -> Vec<String> {
+    let mut args = args.to_vec();
+    if is_distributed {
+        let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
+        args.insert(end, "-n0".to_owned());
+    }
+    args
+}
+
 /// Whether the arguments say how many workers there are.
 #[must_use]
 pub fn has_workers(args: &[String]) -> bool {
@@ -83,6 +95,15 @@ mod tests {
             argv(Mode::Xdist(4), true, &args),
             words("python3 -m pytest -n 4 -p reproduce_flaky_trail tests/a.py -x")
         );
+    }
+
+    #[test]
+    fn a_session_in_one_process_outweighs_every_other_number_of_workers() {
+        assert_eq!(
+            in_one_process(&words("-n 4 a.py -- b"), true),
+            words("-n 4 a.py -n0 -- b")
+        );
+        assert_eq!(in_one_process(&words("a.py"), false), words("a.py"));
     }
 
     #[test]

@@ -138,8 +138,55 @@ def _answer_with_stacks():
     faulthandler.register(STACKS_SIGNAL, file=_stacks[0], all_threads=True)
 
 
+def _select(items, ids):
+    """The items of a list of ids in its order, and the ids that there is no item for."""
+    by_id = {}
+    for item in items:
+        by_id.setdefault(item.nodeid, []).append(item)
+    chosen, missing = [], []
+    for nodeid in ids:
+        # xdist's --dist loadgroup puts a group behind an id, which a session in one process does not have.
+        found = by_id.get(nodeid) or by_id.get(nodeid.rpartition("@")[0])
+        if found:
+            chosen.append(found.pop(0))
+        else:
+            missing.append(nodeid)
+    return chosen, missing
+
+
+def _replay(config):
+    """Runs the tests of the list that REPRODUCE_FLAKY_TESTS names, in its order, and no others.
+
+    Unlike the trail this must not fail in silence: without its victim, the last of the list, nothing is run.
+    """
+    path = os.environ.get("REPRODUCE_FLAKY_TESTS")
+    if not path:
+        return
+    import pytest
+
+    with open(path, encoding="utf-8") as file:
+        ids = json.load(file)
+
+    class Replay:
+        # Outermost, so that whatever others reorder or leave out has been done.
+        @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+        def pytest_collection_modifyitems(self, items):
+            yield
+            chosen, missing = _select(items, ids)
+            for nodeid in missing:
+                os.write(2, ("reproduce-flaky: not collected: %s\n" % nodeid).encode("utf-8", "replace"))
+            if ids and ids[-1] in missing:
+                chosen = []
+            items[:] = chosen
+
+    # A test that fails on the way must not keep the last one from being run.
+    config.option.maxfail = 0
+    config.pluginmanager.register(Replay(), "reproduce-flaky-replay")
+
+
 def pytest_configure(config):
     """Opens the trail; a controller of workers runs no tests of its own."""
+    _replay(config)
     try:
         path = os.environ.get("REPRODUCE_FLAKY_TRAIL")
         if not path:

@@ -2,7 +2,7 @@
 //!
 //! A line that was cut, or that another version wrote, is skipped: the trail adds knowledge and never takes any away.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead};
 
 use serde::Deserialize;
@@ -13,6 +13,9 @@ pub const PLUGIN_MODULE: &str = "reproduce_flaky_trail";
 pub const PLUGIN_SOURCE: &str = include_str!("reproduce_flaky_trail.py");
 /// Variable that names the file the plugin appends to.
 pub const TRAIL_ENV: &str = "REPRODUCE_FLAKY_TRAIL";
+
+/// Variable that names the file with the list of tests that the plugin runs, in that order, and no others.
+pub const TESTS_ENV: &str = "REPRODUCE_FLAKY_TESTS";
 
 /// Longest line taken in; the plugin's own are below 2 KiB plus the node id.
 const MAX_LINE: u64 = 256 * 1024;
@@ -39,6 +42,8 @@ struct Entry {
     exit_status: Option<i32>,
     #[serde(default)]
     at: Option<f64>,
+    #[serde(default)]
+    pid: Option<u32>,
 }
 
 /// One test as the trail tells it.
@@ -48,6 +53,8 @@ pub struct Test {
     pub id: String,
     /// xdist worker it ran on.
     pub worker: Option<String>,
+    /// Process that ran it, or forked to do so.
+    pub pid: Option<u32>,
     /// When it began, in seconds since the epoch.
     pub at: Option<f64>,
     /// Whether its teardown was reported.
@@ -83,14 +90,29 @@ impl Trail {
         self.tests.iter().filter(|test| !test.is_done)
     }
 
-    /// Tests that ran before the last unfinished one in the same worker, in order.
+    /// Tests that ran before this one in the same process, in the order they first ran; `None` where it never began.
+    /// Of several times that it ran the one counts that failed or did not end.
     #[must_use]
-    pub fn before(&self, id: &str) -> Vec<&Test> {
-        let Some(at) = self.tests.iter().rposition(|test| test.id == id) else {
-            return Vec::new();
-        };
-        let worker = &self.tests[at].worker;
-        self.tests[..at].iter().filter(|test| test.worker == *worker).collect()
+    pub fn before(&self, id: &str) -> Option<Vec<&str>> {
+        let ran =
+            |is_sought: &dyn Fn(&Test) -> bool| self.tests.iter().position(|test| test.id == id && is_sought(test));
+        let at = ran(&|test| test.is_failed || !test.is_done).or_else(|| ran(&|_| true))?;
+        let own = &self.tests[at];
+        let is_beside = |test: &&Test| test.worker == own.worker && test.pid == own.pid;
+        let mut before: Vec<&str> = Vec::new();
+        let mut seen = HashSet::from([id]);
+        for test in self.tests[..at].iter().filter(is_beside) {
+            if seen.insert(&test.id) {
+                before.push(&test.id);
+            }
+        }
+        Some(before)
+    }
+
+    /// The test that a process ran last: a worker's, or that of the session itself.
+    #[must_use]
+    pub fn last_of(&self, worker: Option<&str>) -> Option<&Test> {
+        self.tests.iter().rev().find(|test| test.worker.as_deref() == worker)
     }
 }
 
@@ -138,6 +160,7 @@ fn take(trail: &mut Trail, current: &mut HashMap<(Option<String>, String), usize
                 trail.tests.push(Test {
                     id: key.1.clone(),
                     worker: key.0.clone(),
+                    pid: entry.pid,
                     at: entry.at,
                     is_done: false,
                     is_failed: false,
@@ -195,8 +218,31 @@ not json
             trail.unfinished().map(|test| test.id.as_str()).collect::<Vec<_>>(),
             ["a.py::test_b"]
         );
-        assert_eq!(trail.before("a.py::test_b").len(), 1);
+        assert_eq!(trail.before("a.py::test_b"), Some(vec!["a.py::test_a"]));
+        assert_eq!(trail.before("a.py::test_c"), None);
         assert!(!trail.is_finished);
+    }
+
+    #[test]
+    fn a_worker_that_was_replaced_starts_anew_and_reruns_count_once() {
+        let mut lines = String::new();
+        for (id, worker, pid) in [
+            ("a", "gw0", 10),
+            ("b", "gw1", 11),
+            ("c", "gw0", 10),
+            ("d", "gw0", 12),
+            ("e", "gw0", 12),
+            ("e", "gw0", 12),
+            ("f", "gw0", 12),
+        ] {
+            lines.push_str(&format!(
+                "{{\"event\":\"start\",\"nodeid\":\"{id}\",\"worker\":\"{worker}\",\"pid\":{pid}}}\n"
+            ));
+        }
+        let trail = read(lines.as_bytes()).unwrap();
+        assert_eq!(trail.before("c"), Some(vec!["a"]));
+        assert_eq!(trail.before("f"), Some(vec!["d", "e"]));
+        assert_eq!(trail.last_of(Some("gw1")).map(|test| test.id.as_str()), Some("b"));
     }
 
     #[test]

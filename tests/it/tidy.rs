@@ -118,9 +118,10 @@ fn no_file_is_named_for_leftovers_or_grows_without_a_reason() {
             "{name}"
         );
         let header: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
-        let lines = text.lines().count();
+        // Unit tests stand at the foot and are read apart.
+        let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").count();
         assert!(
-            lines <= 400 || header.contains("lines long because"),
+            lines <= 400 || header.contains("400 lines long because"),
             "{name} has {lines} lines: split it or say why"
         );
     }

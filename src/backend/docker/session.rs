@@ -1,5 +1,7 @@
 //! A container from its creation to its removal: nothing of its output is lost, and how it ended is read from the
 //! engine's own account.
+//!
+//! 400 lines long because one state follows a container through output, signals, its end and its removal.
 
 use std::collections::VecDeque;
 use std::path::Path;

@@ -1,0 +1,74 @@
+//! `--shell`: the tool makes way for a shell where the run executed, in a fresh container or on this machine.
+
+use std::io::{self, IsTerminal as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use super::listed::by_hand;
+use super::place::{configuration, gone};
+use super::source::Source;
+use crate::backend;
+use crate::commands;
+use crate::message::hinted;
+use crate::model::BackendKind;
+use crate::pytest::argv;
+use crate::render::figures;
+
+/// The programs that understand the line, in the order in which they are tried.
+const CLIENTS: [&str; 2] = ["docker", "podman"];
+
+/// The shell, ready to be executed. Says how the failure is repeated in it.
+pub(super) async fn command(source: &Source, asked: Option<&str>) -> anyhow::Result<Command> {
+    let failure = match source.failure(asked) {
+        Err(error) if asked.is_some() => return Err(error),
+        // A run without a failure can be looked at as well.
+        found => found,
+    };
+    let tests = failure.as_ref().map_or(&[][..], |failure| failure.tests.as_slice());
+    let spec = configuration(source, failure.as_ref().ok());
+    let argv = argv::argv(spec.mode, spec.trail, &spec.pytest_args);
+    let attempt = by_hand(source, &spec, &argv, tests)?;
+    let plugin = commands::sweep::plugin(&spec);
+    let tell = |news: &str| anstream::eprintln!("{news}");
+    let command = match spec.backend {
+        BackendKind::Local => backend::local_shell(&spec, plugin.as_ref(), &attempt, &tell).await?,
+        BackendKind::Docker => {
+            let is_terminal = io::stdin().is_terminal();
+            let line = backend::docker::interactive_docker_run(&spec, plugin.as_ref(), &attempt, is_terminal, &tell);
+            let line = line.await.map_err(|error| gone(source, error))?;
+            let client = client()?;
+            let mut command = Command::new(client);
+            command.args(&line[1..]);
+            command
+        }
+    };
+    let what = match tests {
+        [] => "the tests of the sweep".to_owned(),
+        [test] => format!("`{test}`"),
+        [before @ .., test] => format!(
+            "`{test}` after {} before it",
+            figures::count(before.len() as u64, "test", "tests")
+        ),
+    };
+    anstream::eprintln!("in the shell, this runs {what}:\n  {}", shell_words::join(&argv));
+    Ok(command)
+}
+
+/// Becomes the shell; comes back only with the reason why it could not.
+pub(super) fn become_it(mut command: Command) -> anyhow::Error {
+    let name = command.get_program().to_string_lossy().into_owned();
+    anyhow::Error::new(command.exec()).context(format!("failed to start `{name}`"))
+}
+
+fn client() -> anyhow::Result<&'static str> {
+    let path = std::env::var_os("PATH").context("PATH is not set")?;
+    let is_there = |name: &&&str| std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
+    CLIENTS.iter().find(is_there).copied().ok_or_else(|| {
+        hinted(
+            "neither `docker` nor `podman` is on PATH",
+            "a shell needs the engine's own client; install it",
+        )
+    })
+}
