@@ -292,21 +292,20 @@ impl Shrink {
             if failed >= FAILURES_WANTED || (failed == of && failed >= FAILURES_WITHOUT_PASS) {
                 break;
             }
-            if of as usize >= RUNS_OF_ALL {
+            if runs(of) >= RUNS_OF_ALL {
                 break;
             }
         }
-        let is_known = failed >= FAILURES_WANTED
-            || (failed == of && failed >= FAILURES_WITHOUT_PASS)
-            || of as usize >= RUNS_OF_ALL;
+        let is_known =
+            failed >= FAILURES_WANTED || (failed == of && failed >= FAILURES_WITHOUT_PASS) || runs(of) >= RUNS_OF_ALL;
         if !is_known {
             let clean = if failed == of {
                 FAILURES_WITHOUT_PASS
             } else {
                 FAILURES_WANTED
             };
-            let least = (clean - failed) as usize;
-            return Err(self.need(&all, least.min(RUNS_OF_ALL - of as usize), RUNS_OF_ALL - of as usize));
+            let least = runs(clean - failed);
+            return Err(self.need(&all, least.min(RUNS_OF_ALL - runs(of)), RUNS_OF_ALL - runs(of)));
         }
         if failed == 0 {
             return Err(Halt::NotReproduced);
@@ -374,11 +373,16 @@ fn done(list: List, ending: Ending) -> Step {
     Step::Done(Found { list, ending })
 }
 
+/// A number of runs, which are never as many as a `usize` could not hold.
+fn runs(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A generator of its own, so that the figures below stay the same for ever (SplitMix64).
+    /// A generator of its own, so that the figures below stay the same for ever (`SplitMix64`).
     struct Random(u64);
 
     impl Random {
@@ -397,7 +401,7 @@ mod tests {
         fn some_of(&mut self, n: usize, k: usize) -> BTreeSet<usize> {
             let mut found = BTreeSet::new();
             while found.len() < k {
-                found.insert((self.next() % n as u64) as usize);
+                found.insert(runs(self.next() % n as u64));
             }
             found
         }

@@ -225,8 +225,7 @@ not json
 
     #[test]
     fn a_worker_that_was_replaced_starts_anew_and_reruns_count_once() {
-        let mut lines = String::new();
-        for (id, worker, pid) in [
+        let lines: Vec<String> = [
             ("a", "gw0", 10),
             ("b", "gw1", 11),
             ("c", "gw0", 10),
@@ -234,11 +233,12 @@ not json
             ("e", "gw0", 12),
             ("e", "gw0", 12),
             ("f", "gw0", 12),
-        ] {
-            lines.push_str(&format!(
-                "{{\"event\":\"start\",\"nodeid\":\"{id}\",\"worker\":\"{worker}\",\"pid\":{pid}}}\n"
-            ));
-        }
+        ]
+        .map(|(id, worker, pid)| {
+            format!("{{\"event\":\"start\",\"nodeid\":\"{id}\",\"worker\":\"{worker}\",\"pid\":{pid}}}\n")
+        })
+        .to_vec();
+        let lines = lines.concat();
         let trail = read(lines.as_bytes()).unwrap();
         assert_eq!(trail.before("c"), Some(vec!["a"]));
         assert_eq!(trail.before("f"), Some(vec!["d", "e"]));

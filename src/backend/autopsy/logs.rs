@@ -70,7 +70,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("test_a[x]")).unwrap();
         std::fs::create_dir_all(dir.path().join("autopsy")).unwrap();
-        let lines: String = (0..50).map(|n| format!("line {n}\n")).collect();
+        let lines = (0..50).fold(String::new(), |text, n| text + "line " + &n.to_string() + "\n");
         std::fs::write(dir.path().join("test_a[x]/test.log.txt"), lines).unwrap();
         std::fs::write(dir.path().join("data.bin"), [0; 8]).unwrap();
         std::fs::write(dir.path().join("autopsy/stacks.txt"), "ours").unwrap();

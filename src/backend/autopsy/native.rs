@@ -29,7 +29,7 @@ const LONGEST: Duration = Duration::from_secs(6);
 /// # Errors
 /// Why there are none at all.
 pub(super) async fn stacks(seen: &[Seen], until: Instant) -> Result<Vec<(i32, String)>, String> {
-    let pythons: Vec<Seen> = seen.iter().copied().filter(is_python).collect();
+    let pythons: Vec<Seen> = seen.iter().copied().filter(|seen| is_python(*seen)).collect();
     if pythons.is_empty() {
         return Err("the session's processes cannot be seen from this machine".to_owned());
     }
@@ -53,7 +53,7 @@ pub(super) async fn stacks(seen: &[Seen], until: Instant) -> Result<Vec<(i32, St
     }
 }
 
-fn is_python(seen: &Seen) -> bool {
+fn is_python(seen: Seen) -> bool {
     let proc = format!("/proc/{}", seen.here);
     let name = std::fs::read_link(format!("{proc}/exe"))
         .map(|path| path.to_string_lossy().into_owned())

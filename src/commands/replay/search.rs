@@ -35,7 +35,7 @@ pub(super) async fn run(args: &Args, place: &Place, signals: mpsc::UnboundedRece
         told: None,
         was_told: None,
     };
-    let found = search.to_its_end(signals).await?;
+    let found = search.finish(signals).await?;
     Ok(search.came(found))
 }
 
@@ -64,7 +64,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// `None` where the user stopped it.
-    async fn to_its_end(&mut self, mut signals: mpsc::UnboundedReceiver<()>) -> anyhow::Result<Option<Found>> {
+    async fn finish(&mut self, mut signals: mpsc::UnboundedReceiver<()>) -> anyhow::Result<Option<Found>> {
         let mut is_draining = false;
         let mut until: Option<Instant> = None;
         loop {
