@@ -6,6 +6,7 @@
 //! nor believed.
 
 mod attempt;
+mod bundle;
 mod claim;
 mod durable;
 mod error;
@@ -20,6 +21,7 @@ mod sweep;
 mod watch;
 
 pub use attempt::AttemptDir;
+pub use bundle::{Bundle, Placed, Unpacked, place, unpack};
 pub use claim::{Claim, Claimed};
 pub use error::StoreError;
 pub use files::{RunDir, run_files};

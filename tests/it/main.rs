@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod autopsy;
+mod bundle;
 mod ci;
 mod cli;
 mod compare;
