@@ -10,6 +10,7 @@ use regex::bytes::Regex;
 use super::spec::EnvVar;
 
 mod patterns;
+mod shown;
 mod stream;
 mod values;
 
@@ -38,6 +39,18 @@ impl Found {
         for (kind, n) in &other.kinds {
             *self.kinds.entry(kind.clone()).or_default() += n;
         }
+    }
+
+    /// What is redacted in a text that was cleaned before.
+    #[must_use]
+    pub fn shown(text: &str) -> Found {
+        let mut found = Found::default();
+        for rest in text.split("[redacted: ").skip(1) {
+            if let Some((kind, _)) = rest.split_once(']') {
+                *found.kinds.entry(kind.to_owned()).or_default() += 1;
+            }
+        }
+        found
     }
 
     /// In words: `3 places redacted: 2 hf token, 1 HF_TOKEN`.
