@@ -18,6 +18,7 @@ pub mod history;
 pub mod import;
 pub mod judged;
 pub mod output;
+pub mod place;
 pub mod plan;
 pub mod reached;
 pub mod replay;
