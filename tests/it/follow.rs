@@ -94,9 +94,9 @@ impl Drop for Terminal {
     }
 }
 
-/// A sweep whose first two iterations are done, one of them failed, and whose next two never end by themselves.
-fn sweep() -> (Place, Child) {
-    let place = Place::new(&[(
+/// A suite that passes in the first iteration, fails in the second, and else never ends by itself.
+fn mixed() -> Place {
+    Place::new(&[(
         "test_mixed.py",
         "import os, time\n\
          N = int(os.environ['REPRODUCE_FLAKY_ITERATION'])\n\
@@ -104,7 +104,46 @@ fn sweep() -> (Place, Child) {
              print('routing', N, flush=True)\n    \
              assert N != 2, 'Router states have different numbers of events'\n    \
              time.sleep(600 if N > 2 else 0)\n",
-    )]);
+    )])
+}
+
+#[test]
+fn the_sweeps_own_display_shows_the_same_facts() {
+    let place = mixed();
+    let words = [
+        "--backend",
+        "local",
+        "-e",
+        "6",
+        "-j",
+        "2",
+        "--cancel-grace",
+        "1s",
+        "--grace",
+        "1s",
+        "--",
+        "-s",
+    ];
+    let Some(terminal) = Terminal::start(&place, (80, 24), &["NO_COLOR=1"], &words) else {
+        return;
+    };
+    terminal.shows("routing 3");
+    let screen = terminal.shows("routing 4");
+    for words in ["1 passed  1 failed  (A2 1)", "failed 1/2, a rate between", "run003"] {
+        assert!(screen.contains(words), "{words}\n{screen}");
+    }
+    assert!(
+        screen.lines().any(|line| matches!(line.trim(), ".F" | "F.")),
+        "{screen}"
+    );
+    terminal.keys(&["C-c"]);
+    terminal.shows("left with 130");
+    end_processes_of(place.dir.path());
+}
+
+/// A sweep whose first two iterations are done, one of them failed, and whose next two never end by themselves.
+fn sweep() -> (Place, Child) {
+    let place = mixed();
     let words = ["--backend", "local", "-e", "6", "-j", "2", "--", "-s"];
     let sweep = place
         .command(&words)
