@@ -34,6 +34,9 @@ pub struct Args {
     /// What to print; json is one object a line, one for each sweep.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     pub format: Format,
+    /// Draw with ASCII only, as where the locale has no UTF-8.
+    #[arg(long)]
+    pub ascii: bool,
     /// Print one table only, over all sweeps; csv is always one table.
     #[arg(long, value_name = "TABLE")]
     pub table: Option<Table>,

@@ -11,7 +11,7 @@ use crate::model::summary::{Class, Source, Summary, Unknown};
 use crate::model::{Outcome, OutcomeKind, Record, Spec, Verdict};
 use crate::render::paint::Paint;
 use crate::render::tables::Listed;
-use crate::render::text;
+use crate::render::text::{self, Chart};
 use crate::store::{self, Rebuilt, ScannedRun, StoreError, Sweep};
 
 /// Confidence of the intervals where nobody chose one.
@@ -82,7 +82,12 @@ pub fn conclude(open: &Sweep, signatures: &SignatureSet) -> Result<(Judged, Summ
     loop {
         let judged = sweep(open.shown(), signatures)?;
         let summary = judged.summary(signatures, CONFIDENCE);
-        let words = text::report(std::slice::from_ref(&summary), Listed::NotPassed, Paint::Plain);
+        let words = text::report(
+            std::slice::from_ref(&summary),
+            Listed::NotPassed,
+            Paint::Plain,
+            Chart::Unicode,
+        );
         left -= 1;
         if open.rebuild(&judged.records, &words)? == Rebuilt::Current || left == 0 {
             return Ok((judged, summary));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::judged::{self, Judged};
-use super::{output, reached, report, secrets, signatures};
+use super::{output, place, reached, report, secrets, signatures};
 use crate::cli;
 use crate::cli::summary::{Args, Format, Table};
 use crate::exit_code::ExitCode;
@@ -17,6 +17,7 @@ use crate::model::suite::Suite;
 use crate::model::summary::Summary;
 use crate::render::paint::Paint;
 use crate::render::tables::{self, Listed};
+use crate::render::text::Chart;
 use crate::render::{csv, json, junit, markdown, svg, text};
 use crate::store;
 
@@ -63,7 +64,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             } else {
                 Paint::Color
             };
-            text::report(&summaries(), listed, paint).into_bytes()
+            let chart = if args.ascii || !place::is_unicode() {
+                Chart::Ascii
+            } else {
+                Chart::Unicode
+            };
+            text::report(&summaries(), listed, paint, chart).into_bytes()
         }
     };
     match &args.output {
@@ -109,7 +115,12 @@ fn find(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
 fn suites(sweeps: &[Judged], signatures: &SignatureSet, confidence: f64) -> Vec<Suite> {
     let suite = |sweep: &Judged| {
         let summary = sweep.summary(signatures, confidence);
-        let words = text::report(std::slice::from_ref(&summary), Listed::NotPassed, Paint::Plain);
+        let words = text::report(
+            std::slice::from_ref(&summary),
+            Listed::NotPassed,
+            Paint::Plain,
+            Chart::None,
+        );
         let rates = reached::tally(sweep).rates(confidence);
         Suite::of(
             &summary.sweep,

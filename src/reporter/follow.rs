@@ -26,6 +26,9 @@ const BEAT: Duration = Duration::from_millis(100);
 /// How soon elapsed times go on where nothing else is new.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// What a shell calls an end by a hangup.
+const HANGUP: i32 = 129;
+
 /// What the view is made from.
 pub struct Sources {
     /// Says how far the sweeps have come; called again and again, apart from the view, which does not wait for it.
@@ -251,7 +254,8 @@ fn watch_signals() -> anyhow::Result<Arc<AtomicBool>> {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => break,
-                    _ = hangup.recv() => break,
+                    // The terminal is gone, and whoever waits for its keys would wait forever.
+                    _ = hangup.recv() => std::process::exit(HANGUP),
                 }
             }
         });

@@ -257,3 +257,20 @@ fn control_c_leaves_the_view() {
     terminal.keys(&["C-c"]);
     terminal.shows("left with 0");
 }
+
+#[test]
+fn a_view_whose_terminal_is_gone_ends() {
+    let place = Place::passing();
+    place.run(&["--backend", "local", "-e", "1"]).exits(0);
+    let Some(terminal) = Terminal::start(&place, (80, 24), &[], &["status", "logs", "--follow"]) else {
+        return;
+    };
+    terminal.shows("1/1  complete");
+    let shell = terminal.tmux(&["list-panes", "-F", "#{pane_pid}"]);
+    let view = Command::new("pgrep").args(["-P", shell.trim()]).output().unwrap();
+    let view = String::from_utf8(view.stdout).unwrap();
+    let process = std::path::Path::new("/proc").join(view.trim());
+    assert!(process.exists());
+    drop(terminal);
+    until("the view's end", || !process.exists());
+}

@@ -169,7 +169,12 @@ fn row(spans: Vec<Span<'static>>, item: Option<Item>, state: &State, width: usiz
         (false, _) => "  ",
     };
     let mut line = vec![Span::raw(sign)];
-    line.extend(spans);
+    // Colors and shades would not be seen on the reversed line.
+    line.extend(
+        spans
+            .into_iter()
+            .map(|span| if is_selected { Span::raw(span.content) } else { span }),
+    );
     let line = fit(line, width);
     let line = if is_selected {
         line.style(Style::new().add_modifier(Modifier::REVERSED))
