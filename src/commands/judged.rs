@@ -1,5 +1,6 @@
 //! Sweeps with a judgement for every iteration: what is stored, or made now where nothing is stored or can be read.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -115,6 +116,24 @@ pub fn sweep(dir: &Path, signatures: &SignatureSet) -> Result<Judged, StoreError
         dir: scan.dir,
         spec: scan.spec,
         records: scan.runs.into_par_iter().map(|run| record(run, signatures)).collect(),
+        problems: scan.problems,
+    })
+}
+
+/// Reads some iterations of a sweep.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn some(dir: &Path, iterations: &BTreeSet<u32>, signatures: &SignatureSet) -> Result<Judged, StoreError> {
+    let scan = store::scan(dir)?;
+    let wanted = scan
+        .runs
+        .into_par_iter()
+        .filter(|run| iterations.contains(&run.iteration));
+    Ok(Judged {
+        dir: scan.dir,
+        spec: scan.spec,
+        records: wanted.map(|run| record(run, signatures)).collect(),
         problems: scan.problems,
     })
 }

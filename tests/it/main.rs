@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod autopsy;
+mod bundle;
 mod ci;
 mod cli;
 mod compare;
 mod console_fuzz;
 mod docker;
 mod engine;
+mod follow;
 mod judging;
 mod local;
 mod logs;
