@@ -11,6 +11,7 @@ mod console_fuzz;
 mod docker;
 mod engine;
 mod follow;
+mod judging;
 mod local;
 mod logs;
 mod messages;
