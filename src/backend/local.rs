@@ -20,7 +20,7 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use super::autopsy::native::Seen;
-use super::autopsy::{Autopsy, Bedside, Examination, Program};
+use super::autopsy::{Autopsy, Bedside, Examination, Program, Then};
 use super::environment::Environment;
 use super::toolchain::{self, Report};
 use super::{Attempt, Backend, BackendError, Ended, KILL_WAIT, Plugin, Probe, Session, Signal, Tell, packages};
@@ -55,6 +55,9 @@ pub(super) async fn open(
     }
     let report = toolchain::examine(&spec.directory, &[]).await?;
     let mut notes = without_effect(spec);
+    if spec.deadlines.keep_s.is_some() {
+        notes.push("without containers a session that hangs is not kept: nothing would end it afterwards".to_owned());
+    }
     let mut modules = Vec::new();
     if let Some(plugin) = plugin {
         modules.push(packages::keep_plugin(plugin)?.to_string_lossy().into_owned());
@@ -312,14 +315,14 @@ impl Session for Running {
         std::future::ready(Ok(())).boxed()
     }
 
-    fn autopsy<'a>(&'a mut self, run_dir: &'a Path, budget: Duration) -> BoxFuture<'a, Autopsy> {
+    fn autopsy<'a>(&'a mut self, run_dir: &'a Path, budget: Duration, then: Then) -> BoxFuture<'a, Autopsy> {
         async move {
             let bedside = Here {
                 python: self.python.clone(),
                 mark: self.mark.clone(),
             };
             let mut examination = Examination::new(run_dir, budget);
-            examination.examine(&bedside).await;
+            examination.examine(&bedside, then).await;
             if examination.has_aborted {
                 let (mut printed, mut pieces) = (Vec::new(), VecDeque::new());
                 let patience = examination.left().min(Duration::from_secs(2));

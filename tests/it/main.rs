@@ -9,6 +9,7 @@ mod compare;
 mod console_fuzz;
 mod docker;
 mod engine;
+mod hang;
 mod local;
 mod logs;
 mod messages;

@@ -28,8 +28,11 @@ use super::engine::{Engine, is_conflict, is_not_found, is_transport};
 use super::ownership::Ownership;
 use super::recipe::{Instance, Recipe};
 use super::removal::Remover;
-use crate::backend::autopsy::{Autopsy, Examination};
+use crate::backend::autopsy::{Autopsy, Examination, Then};
 use crate::backend::{BackendError, Ended, KILL_WAIT, Session, Signal};
+use crate::model::Kept;
+
+mod keep;
 
 /// How long the rest of the output may take once the process has ended: what is on its way arrives at once.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -41,6 +44,7 @@ pub(super) struct Running {
     engine: Arc<Engine>,
     remover: Arc<Remover>,
     id: String,
+    name: String,
     /// The Python in the container, as it is called.
     python: String,
     volumes: Vec<String>,
@@ -58,6 +62,8 @@ pub(super) struct Running {
     killed_at: Option<Instant>,
     drained_by: Option<Instant>,
     is_removed: bool,
+    /// Whether it is left running.
+    is_kept: bool,
 }
 
 /// How the wait for a container's end came out.
@@ -80,7 +86,7 @@ pub(super) async fn launch(
     instance: &Instance,
     name: &str,
 ) -> Result<Running, BackendError> {
-    let id = create(engine, recipe, instance, name).await?;
+    let (id, name) = create(engine, recipe, instance, name).await?;
     let watch = tokio::spawn(watch(Arc::clone(engine), id.clone()));
     let attached = engine
         .docker
@@ -108,6 +114,7 @@ pub(super) async fn launch(
             engine: Arc::clone(engine),
             remover: Arc::clone(remover),
             id,
+            name,
             python: recipe.python.clone(),
             volumes: Vec::new(),
             ownership: None,
@@ -122,6 +129,7 @@ pub(super) async fn launch(
             killed_at: None,
             drained_by: None,
             is_removed: false,
+            is_kept: false,
         }),
         Err(error) => {
             watch.abort();
@@ -131,7 +139,12 @@ pub(super) async fn launch(
     }
 }
 
-async fn create(engine: &Engine, recipe: &Recipe, instance: &Instance, name: &str) -> Result<String, BackendError> {
+async fn create(
+    engine: &Engine,
+    recipe: &Recipe,
+    instance: &Instance,
+    name: &str,
+) -> Result<(String, String), BackendError> {
     let mut tries = 0;
     loop {
         // The name is for the reader of `docker ps`; what finds a container again is its labels.
@@ -146,7 +159,7 @@ async fn create(engine: &Engine, recipe: &Recipe, instance: &Instance, name: &st
             .create_container(Some(options), recipe.body(instance))
             .await
         {
-            Ok(created) => return Ok(created.id),
+            Ok(created) => return Ok((created.id, unique)),
             Err(error) if is_conflict(&error) && tries < 20 => tries += 1,
             Err(error) if is_not_found(&error) => {
                 return Err(BackendError::ImageMissing {
@@ -457,7 +470,7 @@ impl Session for Running {
         .boxed()
     }
 
-    fn autopsy<'a>(&'a mut self, run_dir: &'a Path, budget: Duration) -> BoxFuture<'a, Autopsy> {
+    fn autopsy<'a>(&'a mut self, run_dir: &'a Path, budget: Duration, then: Then) -> BoxFuture<'a, Autopsy> {
         async move {
             let bedside = Container {
                 engine: Arc::clone(&self.engine),
@@ -465,7 +478,7 @@ impl Session for Running {
                 python: self.python.clone(),
             };
             let mut examination = Examination::new(run_dir, budget);
-            examination.examine(&bedside).await;
+            examination.examine(&bedside, then).await;
             if examination.has_aborted {
                 let (mut printed, mut pieces) = (Vec::new(), VecDeque::new());
                 let patience = examination.left().min(Duration::from_secs(2));
@@ -484,14 +497,28 @@ impl Session for Running {
         .boxed()
     }
 
+    fn can_be_kept(&self) -> bool {
+        true
+    }
+
+    fn keep(&mut self, time: Duration) -> BoxFuture<'_, Result<Kept, BackendError>> {
+        self.leave(time).boxed()
+    }
+
     fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<Ended, BackendError>> {
         async move {
-            let facts = self.facts().await;
+            let facts = if self.is_kept {
+                Ok(self.still_running().await)
+            } else {
+                self.facts().await
+            };
             if let (Ok(_), Some(ownership)) = (&facts, self.ownership.take()) {
                 ownership.restore(&self.engine, &self.remover).await;
             }
             self.is_removed = true;
-            self.remover.remove(self.id.clone(), std::mem::take(&mut self.volumes));
+            if !self.is_kept {
+                self.remover.remove(self.id.clone(), std::mem::take(&mut self.volumes));
+            }
             facts
         }
         .boxed()
@@ -501,7 +528,7 @@ impl Session for Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.watch.abort();
-        if !self.is_removed {
+        if !self.is_removed && !self.is_kept {
             self.remover.remove(self.id.clone(), std::mem::take(&mut self.volumes));
         }
     }
