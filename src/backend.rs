@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 use crate::model::{BackendKind, Kept, Spec};
 
 mod autopsy;
+mod cores;
 mod creator;
 pub mod docker;
 mod environment;

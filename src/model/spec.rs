@@ -141,6 +141,8 @@ pub struct Container {
     pub gpus: Option<String>,
     /// `--user`, as given.
     pub user: Option<String>,
+    /// Whether cores of crashed processes are collected.
+    pub cores: bool,
     /// What the container sees of `Spec::directory`.
     pub workspace: Workspace,
     /// Parts of the recipe that are turned off.

@@ -7,6 +7,7 @@ mod ci;
 mod cli;
 mod compare;
 mod console_fuzz;
+mod cores;
 mod docker;
 mod engine;
 mod hang;

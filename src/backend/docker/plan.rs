@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use bollard::models::ImageConfig;
 
 use super::recipe::{self, Instance, PACKAGES_DIR, PLUGIN_DIR, RUN_DIR, Recipe, TMPFS, WORKSPACE};
-use crate::backend::environment::{self, Environment};
+use crate::backend::cores::{Pattern, Place, View};
+use crate::backend::environment::{self, Environment, MARK};
 use crate::backend::host::{self, Bind, HostRoot};
 use crate::backend::packages::Packages;
 use crate::backend::toolchain::Report;
@@ -115,6 +116,32 @@ impl Plan {
         Ok((plan, root))
     }
 
+    /// Where the cores of a session are on this machine.
+    ///
+    /// # Errors
+    /// They are out of reach, and why.
+    pub(super) fn core_place(&self, run_dir: &Path) -> Result<Place, String> {
+        if !self.is_here {
+            return Err("they stay on the engine's machine".to_owned());
+        }
+        let directory = self.spec.directory.as_path();
+        let works_in = (self.spec.container.workspace == Workspace::Rw).then_some(directory);
+        let mut mounts = vec![(run_dir.to_owned(), RUN_DIR.to_owned())];
+        mounts.extend(works_in.map(|directory| (directory.to_owned(), WORKSPACE.to_owned())));
+        for volume in &self.recipe.volumes {
+            let mut parts = volume.split(':');
+            if let (Some(source), Some(target)) = (parts.next(), parts.next())
+                && source.starts_with('/')
+            {
+                mounts.push((PathBuf::from(source), target.to_owned()));
+            }
+        }
+        Pattern::current().place(&View {
+            works_in,
+            mounts: &mounts,
+        })
+    }
+
     /// A container that runs something of ours in the place of a session.
     pub(super) fn instance(&self, argv: &[String]) -> Instance {
         self.complete(argv, self.environment.clone())
@@ -133,6 +160,9 @@ impl Plan {
         }
         for (name, value) in &attempt.env {
             environment.set(name, value);
+        }
+        if self.spec.container.cores {
+            environment.set(MARK, attempt.name.as_str());
         }
         let mut instance = self.complete(&attempt.argv, environment);
         instance.binds.push(Bind::writable(&attempt.dir, RUN_DIR));

@@ -29,6 +29,7 @@ use super::ownership::Ownership;
 use super::recipe::{Instance, Recipe};
 use super::removal::Remover;
 use crate::backend::autopsy::{Autopsy, Examination, Then};
+use crate::backend::cores::{Cores, Origin};
 use crate::backend::{BackendError, Ended, KILL_WAIT, Session, Signal};
 use crate::model::Kept;
 
@@ -49,6 +50,9 @@ pub(super) struct Running {
     python: String,
     volumes: Vec<String>,
     ownership: Option<Ownership>,
+    cores: Option<(Cores, bool)>,
+    /// Whether processes were aborted for their stacks.
+    has_aborted: bool,
     output: Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>,
     watch: JoinHandle<End>,
     end: Option<End>,
@@ -118,6 +122,8 @@ pub(super) async fn launch(
             python: recipe.python.clone(),
             volumes: Vec::new(),
             ownership: None,
+            cores: None,
+            has_aborted: false,
             output: attached.output,
             watch,
             end: None,
@@ -250,6 +256,20 @@ impl Running {
     pub(super) fn with_ownership(mut self, ownership: Option<Ownership>) -> Running {
         self.ownership = ownership;
         self
+    }
+
+    /// Where it leaves cores, and whether the files that its processes map are this machine's.
+    pub(super) fn with_cores(mut self, cores: Option<(Cores, bool)>) -> Running {
+        self.cores = cores;
+        self
+    }
+
+    fn container(&self) -> Container {
+        Container {
+            engine: Arc::clone(&self.engine),
+            id: self.id.clone(),
+            python: self.python.clone(),
+        }
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, BackendError> {
@@ -472,14 +492,11 @@ impl Session for Running {
 
     fn autopsy<'a>(&'a mut self, run_dir: &'a Path, budget: Duration, then: Then) -> BoxFuture<'a, Autopsy> {
         async move {
-            let bedside = Container {
-                engine: Arc::clone(&self.engine),
-                id: self.id.clone(),
-                python: self.python.clone(),
-            };
+            let bedside = self.container();
             let mut examination = Examination::new(run_dir, budget);
             examination.examine(&bedside, then).await;
             if examination.has_aborted {
+                self.has_aborted = true;
                 let (mut printed, mut pieces) = (Vec::new(), VecDeque::new());
                 let patience = examination.left().min(Duration::from_secs(2));
                 let _ = tokio::time::timeout(patience, async {
@@ -514,6 +531,11 @@ impl Session for Running {
             };
             if let (Ok(_), Some(ownership)) = (&facts, self.ownership.take()) {
                 ownership.restore(&self.engine, &self.remover).await;
+            }
+            if let Some((cores, is_host)) = self.cores.take().filter(|_| !self.is_kept) {
+                let container = self.container();
+                let origin = (!is_host).then_some(&container as &dyn Origin);
+                cores.collect(origin, self.has_aborted).await;
             }
             self.is_removed = true;
             if !self.is_kept {

@@ -65,6 +65,7 @@ pub(super) fn of(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spe
             memory: args.memory,
             gpus: args.gpus.clone(),
             user: args.user.clone(),
+            cores: args.cores,
             workspace: args.workspace.into(),
             without: args.without.iter().map(|part| (*part).into()).collect(),
         },
