@@ -10,7 +10,6 @@ use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 
-use super::cores::Cores;
 use super::host::{Bind, HostRoot};
 use super::toolchain::{self, INSPECT, Report, last_line};
 use super::{Attempt, Backend, BackendError, Creator, Plugin, Probe, Session, Tell, packages};
@@ -180,9 +179,7 @@ impl Docker {
         } else {
             self.launch_container(&mut instance, &name).await?
         };
-        let is_host = matches!(self.plan.image, Image::Host { .. });
-        let cores = self.cores(attempt).map(|cores| (cores, is_host));
-        Ok(running.with_ownership(ownership).with_cores(cores))
+        Ok(running.with_ownership(ownership).with_cores(self.plan.cores(attempt)))
     }
 
     /// Starts a container without what this engine turns out not to be able to do: one that itself runs in a
@@ -257,16 +254,6 @@ impl Docker {
                 }
             }
         }
-    }
-
-    /// Where a session leaves its cores; `None` where they are not asked for, or out of reach.
-    fn cores(&self, attempt: &Attempt) -> Option<Cores> {
-        let place = self.plan.core_place(&attempt.dir).ok();
-        place.filter(|_| self.spec().container.cores).map(|place| Cores {
-            place,
-            attempt: attempt.name.clone(),
-            dir: attempt.dir.clone(),
-        })
     }
 
     /// What to hand over afterwards; `None` where the container's user is the caller.
@@ -345,11 +332,7 @@ impl Docker {
     fn notes(&self) -> Vec<String> {
         let mut notes = self.notes.clone();
         let Lacks { limits, init } = self.lacks();
-        if self.spec().container.cores
-            && let Err(cause) = self.plan.core_place(Path::new("/"))
-        {
-            notes.push(format!("cores are not collected: {cause}"));
-        }
+        notes.extend(self.plan.no_cores());
         if init {
             notes.push("the engine has no init process to give (install catatonit); one of ours stands in".to_owned());
         }

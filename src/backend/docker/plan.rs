@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 use bollard::models::ImageConfig;
 
 use super::recipe::{self, Instance, PACKAGES_DIR, PLUGIN_DIR, RUN_DIR, Recipe, TMPFS, WORKSPACE};
-use crate::backend::cores::{Pattern, Place, View};
 use crate::backend::environment::{self, Environment, MARK};
 use crate::backend::host::{self, Bind, HostRoot};
 use crate::backend::packages::Packages;
@@ -15,6 +14,8 @@ use crate::backend::toolchain::Report;
 use crate::backend::{Attempt, BackendError};
 use crate::model::spec::Recipe as Part;
 use crate::model::{Spec, Workspace};
+
+mod cores;
 
 /// What the containers are made from.
 #[derive(Clone, Debug)]
@@ -114,32 +115,6 @@ impl Plan {
             home: OnceLock::new(),
         };
         Ok((plan, root))
-    }
-
-    /// Where the cores of a session are on this machine.
-    ///
-    /// # Errors
-    /// They are out of reach, and why.
-    pub(super) fn core_place(&self, run_dir: &Path) -> Result<Place, String> {
-        if !self.is_here {
-            return Err("they stay on the engine's machine".to_owned());
-        }
-        let directory = self.spec.directory.as_path();
-        let works_in = (self.spec.container.workspace == Workspace::Rw).then_some(directory);
-        let mut mounts = vec![(run_dir.to_owned(), RUN_DIR.to_owned())];
-        mounts.extend(works_in.map(|directory| (directory.to_owned(), WORKSPACE.to_owned())));
-        for volume in &self.recipe.volumes {
-            let mut parts = volume.split(':');
-            if let (Some(source), Some(target)) = (parts.next(), parts.next())
-                && source.starts_with('/')
-            {
-                mounts.push((PathBuf::from(source), target.to_owned()));
-            }
-        }
-        Pattern::current().place(&View {
-            works_in,
-            mounts: &mounts,
-        })
     }
 
     /// A container that runs something of ours in the place of a session.
