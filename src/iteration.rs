@@ -222,6 +222,11 @@ fn facts(context: &Context, ended: Option<&Ended>, ended_by: EndedBy) -> Exit {
         ended_by,
         backend: Some(context.spec.backend.as_str().to_owned()),
         node: Some(context.node.clone()),
+        cores: std::thread::available_parallelism()
+            .ok()
+            .and_then(|cores| u32::try_from(cores.get()).ok()),
+        jobs: Some(context.spec.jobs),
+        tool: Some(context.spec.tool.clone()),
         image: Some(context.spec.image.clone()).filter(|image| !image.is_empty()),
         image_id: context.spec.image_id.clone(),
         argv: context.argv.clone(),
@@ -257,6 +262,7 @@ async fn execute(
 ) -> Executed {
     let sweep = context.sweep.dir();
     let attempt = attempt(&context.spec, &context.argv, sweep, iteration, dir.name(), dir.path());
+    let load = machine_load();
     let began = Utc::now();
     let mut session = match context.backend.start(&attempt).await {
         Ok(session) => session,
@@ -284,6 +290,7 @@ async fn execute(
         Err(Broken::Session(error)) => return Executed::Lost(error),
     };
     let mut exit = facts(context, Some(&ended), followed.ended_by);
+    exit.load = Some(load);
     exit.quiet_s = Some(rounded(followed.longest_quiet));
     exit.trail_bytes = followed.trail_bytes;
     exit.started_at = Some(ended.started_at.unwrap_or(began));
@@ -298,6 +305,12 @@ async fn execute(
         exit: Box::new(exit),
         kept: followed.kept,
     }
+}
+
+/// Processes that want to run on this machine, averaged over the last minute.
+fn machine_load() -> f64 {
+    let fixed_point = rustix::system::sysinfo().loads[0];
+    (fixed_point as f64 / 65536.0 * 100.0).round() / 100.0
 }
 
 /// Seconds, to the millisecond.

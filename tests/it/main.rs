@@ -11,6 +11,7 @@ mod cores;
 mod docker;
 mod engine;
 mod hang;
+mod judging;
 mod local;
 mod logs;
 mod messages;
