@@ -19,8 +19,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let placed = store::place(&unpacked, &args.logs_dir)?;
     let signatures = SignatureSet::built_in();
     for sweep in placed.iter().filter(|sweep| !sweep.new.is_empty()) {
-        let judged = judged::sweep(&sweep.dir, &signatures)?;
-        store::rebuild_rows(&sweep.dir, &judged.records)?;
+        judged::rebuild(&sweep.dir, &signatures)?;
     }
     match args.format {
         Format::Json => {
