@@ -31,7 +31,7 @@ pub mod tally;
 pub mod test_rate;
 
 pub use event::{Event, EventKind};
-pub use exit::{EndedBy, Exit};
+pub use exit::{EndedBy, Exit, Kept};
 pub use mode::Mode;
 pub use outcome::{Counts, Crash, CrashKind, Evidence, Outcome, OutcomeKind, Verdict};
 pub use record::Record;

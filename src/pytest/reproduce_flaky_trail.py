@@ -111,8 +111,18 @@ class _Running(_Trail):
         except Exception:
             pass
 
+    def pytest_collectstart(self, collector):
+        # What hangs or dies while it is imported is named by nothing else.
+        try:
+            if collector.nodeid.endswith(".py"):
+                self._line("collect", '"nodeid":%s,' % _quote(collector.nodeid))
+        except Exception:
+            pass
+
     def pytest_collectreport(self, report):
         try:
+            if report.nodeid.endswith(".py"):
+                self._line("collected", '"nodeid":%s,' % _quote(report.nodeid))
             if report.failed:
                 self._line(
                     "collect_error",
@@ -128,16 +138,16 @@ STACKS_SIGNAL = 60
 _stacks = []
 
 
-def _answer_with_stacks():
+def _answer_with_stacks(directory):
     """Has faulthandler write every thread's Python stack to a file when asked by a signal.
 
     It does so in C, without the GIL, so also in a process that hangs in native code; and the process lives on. The
-    file is in the temporary directory, where whoever asks finds it: standard error may be captured.
+    file is not standard error, which may be captured, and is beside the trail, where it outlives the session: the
+    signal may end the very wait that was the hang.
     """
     import faulthandler
-    import tempfile
 
-    path = os.path.join(tempfile.gettempdir(), "reproduce-flaky-stacks")
+    path = os.path.join(directory, ".stacks")
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
     _stacks.append(os.open(path, flags, 0o666))
     faulthandler.register(STACKS_SIGNAL, file=_stacks[0], all_threads=True)
@@ -212,7 +222,7 @@ def pytest_configure(config):
         import pytest
 
         try:
-            _answer_with_stacks()
+            _answer_with_stacks(os.path.dirname(path))
         except Exception:
             pass
         trail.begin('"pytest":%s,"python":%s,' % (_quote(pytest.__version__), _quote(platform.python_version())))

@@ -85,6 +85,8 @@ pub struct Trail {
     pub tests: Vec<Test>,
     /// Files that could not be collected, why, and the line of the trail.
     pub collect_errors: Vec<(String, String, u64)>,
+    /// Files whose collection began and did not end.
+    pub collecting: Vec<String>,
     /// Whether the process that runs the session, not one of its workers, reached the session's end.
     pub is_finished: bool,
     /// pytest's own exit status at the end.
@@ -182,7 +184,10 @@ fn take(trail: &mut Trail, current: &mut HashMap<(Option<String>, String), usize
     let event = entry.event.as_deref().unwrap_or("");
     let is_controlling = entry.role.as_deref() != Some("worker") && entry.worker.is_none();
     match (event, entry.nodeid) {
-        ("session_start", _) if is_controlling => trail.is_finished = false,
+        ("session_start", _) if is_controlling => {
+            trail.is_finished = false;
+            trail.collecting.clear();
+        }
         ("session_finish", _) if is_controlling => {
             trail.is_finished = true;
             trail.exit_status = entry.exit_status;
@@ -192,6 +197,9 @@ fn take(trail: &mut Trail, current: &mut HashMap<(Option<String>, String), usize
         ("collect_error", Some(id)) => trail
             .collect_errors
             .push((id, entry.reason.unwrap_or_default(), number)),
+        ("collect", Some(id)) if !trail.collecting.contains(&id) => trail.collecting.push(id),
+        ("collect", Some(_)) => {}
+        ("collected", Some(id)) => trail.collecting.retain(|known| *known != id),
         ("start", Some(id)) => {
             let key = (entry.worker, id);
             if trail.tests.len() < MAX_TESTS {
@@ -259,6 +267,20 @@ not json
         assert_eq!(trail.before("a.py::test_b"), Some(vec!["a.py::test_a"]));
         assert_eq!(trail.before("a.py::test_c"), None);
         assert!(!trail.is_finished);
+    }
+
+    #[test]
+    fn a_file_whose_collection_did_not_end_is_known() {
+        let lines = r#"{"event":"collect","nodeid":"a.py","worker":"gw0"}
+{"event":"collect","nodeid":"a.py","worker":"gw1"}
+{"event":"collected","nodeid":"a.py","worker":"gw0"}
+{"event":"collect","nodeid":"b.py","worker":"gw0"}
+"#;
+        let trail = read(lines.as_bytes()).unwrap();
+        assert_eq!(trail.collecting, ["b.py"]);
+        assert!(trail.tests.is_empty());
+        let anew = format!("{lines}{}", r#"{"event":"session_start","role":"main"}"#);
+        assert!(read(anew.as_bytes()).unwrap().collecting.is_empty());
     }
 
     #[test]
