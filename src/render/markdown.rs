@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::figures::{markdown, markdown_table};
+use super::paint::Paint;
 use super::tables::{Cells, Listed, Table, cells};
 use super::words;
 use crate::model::summary::Summary;
@@ -19,6 +20,7 @@ pub fn report(summaries: &[Summary], listed: Listed) -> String {
             markdown(&words::rate(&summary.rate))
         );
     }
+    text += &outcomes(summaries);
     for (title, which) in [
         ("Run statistics", Table::Statistics),
         ("Failure breakdown", Table::Failures),
@@ -29,6 +31,23 @@ pub fn report(summaries: &[Summary], listed: Listed) -> String {
         if !cells.rows.is_empty() {
             let _ = write!(text, "\n### {title}\n\n{}", table(&cells));
         }
+    }
+    text
+}
+
+/// The outcomes in order, a sign each, in blocks that keep their columns.
+fn outcomes(summaries: &[Summary]) -> String {
+    let mut text = String::new();
+    for summary in summaries {
+        let signs = super::text::outcomes(summary, Paint::Plain);
+        if signs.is_empty() {
+            continue;
+        }
+        if text.is_empty() {
+            text += "\n### Outcomes in order\n\n`.` passed, `F` failed, `C` crashed, `H` hung, `T` timed out, `E` errored.\n";
+        }
+        // Apart from the tables, so that no name of a sweep can end the block.
+        let _ = write!(text, "\n{}\n\n```text\n{signs}```\n", markdown(&summary.sweep));
     }
     text
 }

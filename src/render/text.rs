@@ -164,12 +164,16 @@ fn head(summary: &Summary, paint: Paint) -> String {
         let _ = write!(text, ", {} of {} missing", n.missing, n.planned);
     }
     let _ = writeln!(text, "\n{}", words::rate(&summary.rate));
+    text + &outcomes(summary, paint)
+}
+
+/// The signs of a sweep's iterations in order; nothing of one iteration, or of very many.
+pub(super) fn outcomes(summary: &Summary, paint: Paint) -> String {
     let signs = words::strip(summary);
-    let n_signs = signs.chars().count();
-    if n_signs > 1 && n_signs <= MOST_SIGNS {
-        text += &strip(&signs, summary.span().map_or(1, |span| span.0), paint);
+    match signs.chars().count() {
+        2..=MOST_SIGNS => strip(&signs, summary.span().map_or(1, |span| span.0), paint),
+        _ => String::new(),
     }
-    text
 }
 
 /// Signs of iterations, fifty a line, with the number of the first.

@@ -141,6 +141,8 @@ fn a_sweep_is_a_page_of_markdown_a_table_of_csv_and_a_suite_of_junit() {
     let logs = rebuilt();
     let (_, page, _) = run(logs.path(), &["summary", "serial_fix13", "n1", "--format", "markdown"]);
     for title in [
+        "### Outcomes in order",
+        "\nn1\n\n```text\n      1  .......... .......... .......F.. ",
         "### Run statistics",
         "### Failure breakdown",
         "### Per iteration",
