@@ -12,6 +12,7 @@ mod docker;
 mod engine;
 mod hang;
 mod judging;
+mod load;
 mod local;
 mod logs;
 mod messages;

@@ -65,6 +65,8 @@ pub(super) fn of(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spe
             memory: args.memory,
             gpus: args.gpus.clone(),
             user: args.user.clone(),
+            cpuset: args.cpuset.clone(),
+            noise: args.noise,
             cores: args.cores,
             workspace: args.workspace.into(),
             without: args.without.iter().map(|part| (*part).into()).collect(),
