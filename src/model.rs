@@ -4,6 +4,7 @@
 //! for a reason outside its arguments.
 
 pub mod arms;
+pub mod bundle;
 pub mod comparison;
 pub mod conditions;
 pub mod drift;
@@ -18,6 +19,7 @@ pub mod mode;
 pub mod outcome;
 pub mod plan;
 pub mod record;
+pub mod redact;
 pub mod replay;
 pub mod shrink;
 pub mod side;

@@ -8,6 +8,7 @@ use crate::model::Event;
 use crate::model::stop::Live;
 use crate::render::visible::short;
 
+pub mod follow;
 mod jsonl;
 mod plain;
 mod progress;

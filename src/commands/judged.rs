@@ -1,5 +1,6 @@
 //! Sweeps with a judgement for every iteration: what is stored, or made now where nothing is stored or can be read.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -10,7 +11,7 @@ use crate::model::summary::{Class, Source, Summary, Unknown};
 use crate::model::{Outcome, OutcomeKind, Record, Spec, Verdict};
 use crate::render::paint::Paint;
 use crate::render::tables::Listed;
-use crate::render::text;
+use crate::render::text::{self, Chart};
 use crate::store::{self, Rebuilt, ScannedRun, StoreError, Sweep};
 
 /// Confidence of the intervals where nobody chose one.
@@ -97,7 +98,12 @@ fn write_derived(
     loop {
         let judged = sweep(dir, signatures)?;
         let summary = judged.summary(signatures, CONFIDENCE);
-        let words = text::report(std::slice::from_ref(&summary), Listed::NotPassed, Paint::Plain);
+        let words = text::report(
+            std::slice::from_ref(&summary),
+            Listed::NotPassed,
+            Paint::Plain,
+            Chart::Unicode,
+        );
         left -= 1;
         if write(&judged.records, &words)? == Rebuilt::Current || left == 0 {
             return Ok((judged, summary));
@@ -115,6 +121,24 @@ pub fn sweep(dir: &Path, signatures: &SignatureSet) -> Result<Judged, StoreError
         dir: scan.dir,
         spec: scan.spec,
         records: scan.runs.into_par_iter().map(|run| record(run, signatures)).collect(),
+        problems: scan.problems,
+    })
+}
+
+/// Reads some iterations of a sweep.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn some(dir: &Path, iterations: &BTreeSet<u32>, signatures: &SignatureSet) -> Result<Judged, StoreError> {
+    let scan = store::scan(dir)?;
+    let wanted = scan
+        .runs
+        .into_par_iter()
+        .filter(|run| iterations.contains(&run.iteration));
+    Ok(Judged {
+        dir: scan.dir,
+        spec: scan.spec,
+        records: wanted.map(|run| record(run, signatures)).collect(),
         problems: scan.problems,
     })
 }

@@ -2,9 +2,11 @@
 //!
 //! A line that was cut, or that another version wrote, is skipped: the trail adds knowledge and never takes any away.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, BufRead};
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use serde::Deserialize;
 
 /// Name under which pytest's `-p` loads the plugin.
@@ -45,6 +47,17 @@ struct Entry {
     #[serde(default)]
     pid: Option<u32>,
 }
+
+/// The little of a line that says that a test began.
+#[derive(Deserialize)]
+struct Start {
+    #[serde(alias = "kind", alias = "type")]
+    event: String,
+    #[serde(alias = "id", alias = "test")]
+    nodeid: String,
+}
+
+static START: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("\"start\""));
 
 /// One test as the trail tells it.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,6 +153,31 @@ pub fn read(mut reader: impl BufRead) -> io::Result<Trail> {
         }
     }
     Ok(trail)
+}
+
+/// The tests that a session began, each once; `None` where nothing was written down. Most lines say how a phase ended
+/// and are not looked into, which makes this several times as fast as [`read`].
+///
+/// # Errors
+/// Only the reader's own.
+pub fn started(mut reader: impl BufRead) -> io::Result<Option<BTreeSet<String>>> {
+    let mut any = false;
+    let mut started = BTreeSet::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if io::Read::take(&mut reader, MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+            return Ok(any.then_some(started));
+        }
+        any = true;
+        if START.find(&line).is_some()
+            && let Ok(Start { event, nodeid }) = serde_json::from_slice(&line)
+            && event == "start"
+            && started.len() < MAX_TESTS
+        {
+            started.insert(nodeid);
+        }
+    }
 }
 
 fn take(trail: &mut Trail, current: &mut HashMap<(Option<String>, String), usize>, entry: Entry, number: u64) {
@@ -265,6 +303,22 @@ not json
         assert_eq!(trail.before("c"), Some(vec!["a"]));
         assert_eq!(trail.before("f"), Some(vec!["d", "e"]));
         assert_eq!(trail.last_of(Some("gw1")).map(|test| test.id.as_str()), Some("b"));
+    }
+
+    #[test]
+    fn the_tests_that_began_are_those_of_the_whole_reading() {
+        let log = br#"{"event":"session_start","role":"main","worker":null}
+{"nodeid": "t.py::test_a[\"start\"]", "event": "start", "worker": null}
+{"event":"phase","nodeid":"t.py::test_phase_of_none","when":"call","outcome":"failed","reason":"\"start\""}
+{"event":"start","nodeid":"t.py::test_b","worker":"gw0","pid":1,"at":1.0}
+{"event":"start","nodeid":"t.py::test_b","worker":"gw0","pid":1,"at":2.0}
+{"event":"start","nodeid":"t.py::te"#
+            .as_slice();
+        let all: BTreeSet<String> = read(log).unwrap().tests.into_iter().map(|test| test.id).collect();
+        assert_eq!(all.len(), 2);
+        assert_eq!(started(log).unwrap(), Some(all));
+        assert_eq!(started(b"".as_slice()).unwrap(), None);
+        assert_eq!(started(b"not json\n".as_slice()).unwrap(), Some(BTreeSet::new()));
     }
 
     #[test]

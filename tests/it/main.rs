@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod autopsy;
+mod bundle;
 mod ci;
 mod cli;
 mod compare;
@@ -10,6 +11,7 @@ mod console_fuzz;
 mod cores;
 mod docker;
 mod engine;
+mod follow;
 mod hang;
 mod judging;
 mod load;

@@ -63,6 +63,15 @@ fn bad_input_gets_a_clear_error_with_the_thing_the_place_and_a_hint() {
     place.run(&[&local[..], &["-e", "1"]].concat()).exits(0);
     add(&[&local[..], &["-e", "1", "--", "-k", "other"]].concat(), 1);
 
+    place.run(&["export", "logs", "-o", "out.tar.zst"]).exits(0);
+    add(&["export", "logs", "-o", "out.tar.zst"], 1);
+    add(&["export", "afile", "-o", "x.tar.zst"], 1);
+    add(&["export", "logs", "-o", "x.tar.zst", "--redact", "("], 2);
+    add(&["import", "afile"], 1);
+    add(&["import", "absent"], 1);
+    fs::write(place.path("logs/serial/run001/run.log"), "other").unwrap();
+    add(&["import", "out.tar.zst"], 1);
+
     fs::write(place.path("logs/serial/run001/outcome.json"), "{\"format\":1,").unwrap();
     fs::write(place.path("reproduce-flaky.toml"), "jbos = 4\n").unwrap();
     add(&["-e", "1"], 2);
