@@ -1,4 +1,6 @@
 //! Sessions in containers, on any socket that speaks Docker's API. Nothing outside this folder knows bollard.
+//!
+//! 400 lines long because one backend ties together all that makes a container: plan, limits, workspace, noise.
 
 use std::collections::HashMap;
 use std::path::Path;
