@@ -238,6 +238,10 @@ pub(super) fn rule_nothing(facts: &Facts<'_>, ruling: &mut Ruling) -> io::Result
             Some(fatal.line),
             &format!("died: {}", fatal.text),
         );
+        // Its own output was still in a buffer; the stack knows the test.
+        if let Some(test) = stack_test(&session, fatal).filter(|_| fatal.is_pytest) {
+            ruling.fail(Some(&test));
+        }
         return Ok(OutcomeKind::Crashed);
     }
     if console.before.iter().any(|mark| mark.kind == MarkKind::Usage) {

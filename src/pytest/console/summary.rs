@@ -64,6 +64,7 @@ impl Reader {
                     line: number,
                     raw: line.text.to_owned(),
                     more: Text::default(),
+                    is_cut: false,
                 });
             }
             self.in_summary_entry = true;
