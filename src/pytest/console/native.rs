@@ -15,7 +15,7 @@ pub(super) struct Traceback {
 impl Reader {
     /// Reads a traceback that stands below the progress; one of pytest's own explains the missing end.
     pub(super) fn traceback(&mut self, number: u64, text: &str) {
-        if text == "Traceback (most recent call last):" {
+        if text.ends_with("Traceback (most recent call last):") {
             self.traceback = Some(Traceback {
                 section: report::section(SectionKind::Internal, "", number),
                 part: Part::Native,

@@ -22,8 +22,10 @@ impl Reader {
         }
         let is_closed = self.region() == Region::Closed;
         self.words(number, text);
-        if !is_closed && !is_own {
+        if !is_closed {
             self.traceback(number, text);
+        }
+        if !is_closed && !is_own {
             let session = self.session(number);
             if !session.is_header_over && header::take(session, text) {
                 return true;
