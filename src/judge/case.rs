@@ -348,7 +348,11 @@ fn unlisted_id(session: &Session, section: &crate::pytest::console::session::Sec
 pub(super) fn relative(file: &str, session: &Session) -> String {
     let found = below_root(file, session);
     // Node ids have slashes on every system.
-    if found.contains('\\') { found.replace('\\', "/") } else { found }
+    if found.contains('\\') {
+        found.replace('\\', "/")
+    } else {
+        found
+    }
 }
 
 fn below_root(file: &str, session: &Session) -> String {

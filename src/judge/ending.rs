@@ -318,8 +318,17 @@ pub(super) fn rule_nothing(facts: &Facts<'_>, ruling: &mut Ruling) -> io::Result
 fn is_talk(facts: &Facts<'_>) -> bool {
     facts.console.last.as_ref().is_some_and(|(_, last)| {
         let last = last.to_ascii_lowercase();
-        !["error", "fatal", "cannot", "failed", "not found", "denied", "unable", "invalid"]
-            .iter()
-            .any(|word| last.contains(word))
+        ![
+            "error",
+            "fatal",
+            "cannot",
+            "failed",
+            "not found",
+            "denied",
+            "unable",
+            "invalid",
+        ]
+        .iter()
+        .any(|word| last.contains(word))
     })
 }

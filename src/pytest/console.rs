@@ -24,6 +24,7 @@ use self::report::{Part, Report};
 use self::session::{Mark, Region, Section, Session};
 use self::stack::Stack;
 use super::lines::{Line, Lines};
+use super::nodeid;
 use super::row::{self, Banner};
 
 /// Sessions kept of one log.
@@ -243,8 +244,12 @@ impl Reader {
         rest.sort_by_key(|session| session.line);
         for mut session in rest {
             settle_late(&mut session);
+            let is_unfinished = session.closing.is_none();
             if let Some(entry) = session.summary.last_mut() {
-                entry.is_cut = self.console.is_cut_in_line && entry.line == self.console.lines;
+                let is_name =
+                    nodeid::starts(&entry.raw) || nodeid::is_file(entry.raw.split(" - ").next().unwrap_or_default());
+                entry.is_cut =
+                    (self.console.is_cut_in_line && entry.line == self.console.lines) || (is_unfinished && !is_name);
             }
             self.keep(session);
         }

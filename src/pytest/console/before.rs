@@ -52,6 +52,10 @@ impl Reader {
             self.words(number, text);
             return true;
         }
+        if let Some(rest) = text.strip_prefix("INTERNALERROR>") {
+            self.internal(number, rest);
+            return true;
+        }
         if self.in_stack(text) {
             return false;
         }

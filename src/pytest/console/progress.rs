@@ -176,7 +176,7 @@ impl Reader {
             session.failed_letters_line.get_or_insert(number);
         }
         session.failed_letters += failed;
-        if dots.percent.is_some() || dots.rest.contains("atal Python error: ") {
+        if dots.percent.is_some() || dots.rest.contains("atal Python error:") {
             session.certain_letters += failed;
         }
         session.finished += dots.letters.len() as u64;

@@ -38,7 +38,7 @@ impl Reader {
         if self.part == Part::Captured {
             return;
         }
-        if text.starts_with("Fatal Python error: ") {
+        if text.starts_with("Fatal Python error:") {
             self.push_stack(StackKind::Fatal, number, text);
             return;
         }
