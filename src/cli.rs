@@ -8,9 +8,11 @@ pub mod classify;
 pub mod compare;
 pub mod demo;
 pub mod doctor;
+pub mod export;
 pub mod figures;
 pub mod gc;
 pub mod history;
+pub mod import;
 pub mod plan;
 pub mod replay;
 pub mod settings;
@@ -69,6 +71,10 @@ pub enum Command {
     Classify(classify::Args),
     /// Show one run: what happened, the lines that say so, what ran before, how to repeat it.
     Show(show::Args),
+    /// Put runs into one file for somebody else, with their evidence and without secrets.
+    Export(export::Args),
+    /// Take the runs of such a file in.
+    Import(import::Args),
     /// Check, list or begin the rules that name causes.
     Signatures(signatures::Args),
     /// Print a completion script for a shell.

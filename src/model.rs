@@ -4,6 +4,7 @@
 //! for a reason outside its arguments.
 
 pub mod arms;
+pub mod bundle;
 pub mod comparison;
 pub mod conditions;
 pub mod drift;
@@ -17,6 +18,7 @@ pub mod mode;
 pub mod outcome;
 pub mod plan;
 pub mod record;
+pub mod redact;
 pub mod replay;
 pub mod shrink;
 pub mod side;
@@ -29,7 +31,7 @@ pub mod tally;
 pub mod test_rate;
 
 pub use event::{Event, EventKind};
-pub use exit::{EndedBy, Exit};
+pub use exit::{EndedBy, Exit, Kept};
 pub use mode::Mode;
 pub use outcome::{Counts, Crash, CrashKind, Evidence, Outcome, OutcomeKind, Verdict};
 pub use record::Record;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::judged::{self, Judged};
-use super::{output, reached, report, signatures};
+use super::{output, place, reached, report, secrets, signatures};
 use crate::cli;
 use crate::cli::summary::{Args, Format, Table};
 use crate::exit_code::ExitCode;
@@ -17,6 +17,7 @@ use crate::model::suite::Suite;
 use crate::model::summary::Summary;
 use crate::render::paint::Paint;
 use crate::render::tables::{self, Listed};
+use crate::render::text::Chart;
 use crate::render::{csv, json, junit, markdown, svg, text};
 use crate::store;
 
@@ -44,7 +45,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (Format::Junit, _) => junit::xml(&suites(&sweeps, &signatures, args.confidence))?,
         (Format::Html, _) => {
             let is_compared = args.sweeps.len() > 1;
-            report::page(&sweeps, is_compared, &signatures, args.confidence).into_bytes()
+            let specs = sweeps.iter().filter_map(|sweep| sweep.spec.as_ref());
+            let redactor = if args.no_redact {
+                None
+            } else {
+                Some(secrets::redactor(specs, &args.redact)?)
+            };
+            report::page(&sweeps, is_compared, &signatures, args.confidence, redactor.as_ref()).into_bytes()
         }
         (Format::Svg, _) => svg::picture(&summaries()).into_bytes(),
         (Format::Markdown, Some(chosen)) => markdown::table(&table(chosen)).into_bytes(),
@@ -57,7 +64,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             } else {
                 Paint::Color
             };
-            text::report(&summaries(), listed, paint).into_bytes()
+            let chart = if args.ascii || !place::is_unicode() {
+                Chart::Ascii
+            } else {
+                Chart::Unicode
+            };
+            text::report(&summaries(), listed, paint, chart).into_bytes()
         }
     };
     match &args.output {
@@ -103,7 +115,12 @@ fn find(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
 fn suites(sweeps: &[Judged], signatures: &SignatureSet, confidence: f64) -> Vec<Suite> {
     let suite = |sweep: &Judged| {
         let summary = sweep.summary(signatures, confidence);
-        let words = text::report(std::slice::from_ref(&summary), Listed::NotPassed, Paint::Plain);
+        let words = text::report(
+            std::slice::from_ref(&summary),
+            Listed::NotPassed,
+            Paint::Plain,
+            Chart::None,
+        );
         let rates = reached::tally(sweep).rates(confidence);
         Suite::of(
             &summary.sweep,

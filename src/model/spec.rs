@@ -65,6 +65,9 @@ pub struct Deadlines {
     /// Whether that time is learned from the iterations that passed.
     #[serde(default)]
     pub silence_auto: bool,
+    /// How long a session that hung is left running, in seconds; `None` ends it at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_s: Option<f64>,
     /// Time between TERM and KILL, in seconds.
     #[serde(default = "default_grace")]
     pub grace_s: f64,
@@ -85,6 +88,12 @@ impl Deadlines {
     #[must_use]
     pub fn silence(&self) -> Option<Duration> {
         self.silence_s.map(Duration::from_secs_f64)
+    }
+
+    /// How long a session that hung is left running.
+    #[must_use]
+    pub fn keep(&self) -> Option<Duration> {
+        self.keep_s.map(Duration::from_secs_f64)
     }
 
     /// Time between TERM and KILL.
@@ -132,6 +141,8 @@ pub struct Container {
     pub gpus: Option<String>,
     /// `--user`, as given.
     pub user: Option<String>,
+    /// Whether cores of crashed processes are collected.
+    pub cores: bool,
     /// What the container sees of `Spec::directory`.
     pub workspace: Workspace,
     /// Parts of the recipe that are turned off.

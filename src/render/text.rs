@@ -9,6 +9,7 @@ use super::words::{self, TestNames, cut, wrap};
 use crate::model::Verdict;
 use crate::model::summary::{Run, Summary, Test};
 
+mod bars;
 mod causes;
 
 const WIDTH: usize = 80;
@@ -18,6 +19,17 @@ const MOST_SIGNS: usize = 1_000;
 
 /// Most iterations that are told one by one on a screen.
 const MOST_ON_SCREEN: usize = 5;
+
+/// Whether rates are drawn, and with which signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chart {
+    /// Not at all: the figures say it.
+    None,
+    /// With letters and signs that everything can show.
+    Ascii,
+    /// With lines and dots.
+    Unicode,
+}
 
 /// How much is said of each cause.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,7 +42,7 @@ enum Detail {
 
 /// The whole report: statistics of all sweeps, then each with its failures, iterations and tests.
 #[must_use]
-pub fn report(summaries: &[Summary], listed: Listed, paint: Paint) -> String {
+pub fn report(summaries: &[Summary], listed: Listed, paint: Paint, chart: Chart) -> String {
     let mut text = String::new();
     if summaries.len() > 1 {
         text += &paint.bold("run statistics");
@@ -48,6 +60,7 @@ pub fn report(summaries: &[Summary], listed: Listed, paint: Paint) -> String {
         if summaries.len() == 1 {
             text += &notes(summary, "", paint);
         }
+        text += &bars::bars(summary, chart, paint);
         text += &causes::failures(summary, Detail::Report, paint);
         text += &iterations(summary, listed, paint);
         text += &tests(summary, paint);
@@ -154,22 +167,44 @@ fn head(summary: &Summary, paint: Paint) -> String {
     let signs = words::strip(summary);
     let n_signs = signs.chars().count();
     if n_signs > 1 && n_signs <= MOST_SIGNS {
-        text += &strip(&signs, summary.span().map_or(1, |span| span.0));
+        text += &strip(&signs, summary.span().map_or(1, |span| span.0), paint);
     }
     text
 }
 
 /// Signs of iterations, fifty a line, with the number of the first.
-fn strip(signs: &str, first: u32) -> String {
+fn strip(signs: &str, first: u32, paint: Paint) -> String {
     const A_LINE: usize = 50;
     let signs: Vec<char> = signs.chars().collect();
     let mut text = String::new();
     for (line, chunk) in (0_u32..).zip(signs.chunks(A_LINE)) {
         let number = first + line * 50;
         let groups: Vec<String> = chunk.chunks(10).map(|ten| ten.iter().collect()).collect();
-        let _ = writeln!(text, "{number:>7}  {}", groups.join(" ").trim_end());
+        let line = groups.join(" ");
+        let _ = writeln!(text, "{number:>7}  {}", colored(line.trim_end(), paint));
     }
     text
+}
+
+/// Signs in the color of what they stand for, those of one kind together.
+fn colored(signs: &str, paint: Paint) -> String {
+    let kind = |sign: &char| match sign {
+        '.' => 0,
+        'E' => 1,
+        ' ' => 2,
+        _ => 3,
+    };
+    let signs: Vec<char> = signs.chars().collect();
+    let parts = signs.chunk_by(|a, b| kind(a) == kind(b)).map(|part| {
+        let text: String = part.iter().collect();
+        match kind(&part[0]) {
+            0 => paint.green(&text),
+            1 => paint.yellow(&text),
+            2 => text,
+            _ => paint.red(&text),
+        }
+    });
+    parts.collect()
 }
 
 fn notes(summary: &Summary, prefix: &str, paint: Paint) -> String {

@@ -47,6 +47,7 @@ impl Place {
             .args(words)
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
+            .env("LC_ALL", "C.UTF-8")
             .env("NO_COLOR", "1");
         command
     }
