@@ -149,7 +149,7 @@ pub struct Args {
     /// User inside the containers.
     #[arg(long, value_name = "USER", help_heading = "Where")]
     pub user: Option<String>,
-    /// Collect the core of a process that crashes, with its native backtrace, where the machine's core_pattern allows it.
+    /// Collect the core of a process that crashes, with its native backtrace, where the machine's `core_pattern` allows it.
     #[arg(long, help_heading = "Where")]
     pub cores: bool,
     /// What a container sees of this directory: itself, itself read-only, or a pristine copy whose changes are discarded.

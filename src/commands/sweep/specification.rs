@@ -77,7 +77,7 @@ pub(super) fn of(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spe
                 Some(Silence::Fixed(silence)) => Some(silence.as_secs_f64()),
                 Some(Silence::Auto) | None => None,
             },
-            keep_s: (args.on_hang == OnHang::Keep).then(|| args.keep_for.as_secs_f64()),
+            keep_s: (args.on_hang == OnHang::Keep).then_some(args.keep_for.as_secs_f64()),
             silence_auto: args.silence == Some(Silence::Auto),
             grace_s: args.grace.as_secs_f64(),
         },
