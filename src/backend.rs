@@ -22,6 +22,7 @@ mod environment;
 mod error;
 mod host;
 mod local;
+mod noise;
 mod packages;
 mod shell;
 mod toolchain;
@@ -68,6 +69,16 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// The world broke before the session began.
     fn start<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<Box<dyn Session>, BackendError>>;
+
+    /// Keeps the cores busy that the sweep asks for, until `close`; called once, before the first attempt. `sweep` is
+    /// the sweep's directory.
+    ///
+    /// # Errors
+    /// They cannot be.
+    fn make_noise<'a>(&'a self, sweep: &'a Path) -> BoxFuture<'a, Result<(), BackendError>> {
+        let _ = sweep;
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Whether attempts can be started now; asked after one was lost, to tell a broken attempt from a broken world.
     fn ping(&self) -> BoxFuture<'_, Result<(), BackendError>>;

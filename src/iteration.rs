@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::backend::{Attempt, Backend, BackendError, Ended};
 use crate::judge::{self, SignatureSet};
-use crate::model::{EndedBy, Exit, Kept, Outcome, OutcomeKind, Spec, Verdict};
+use crate::model::{EndedBy, Exit, Kept, Limits, Outcome, OutcomeKind, Spec, Verdict};
 use crate::pytest::trail::TRAIL_ENV;
 use crate::store::{self, AttemptDir, Claimed, Published, StoreError, Sweep};
 
@@ -229,6 +229,7 @@ fn facts(context: &Context, ended: Option<&Ended>, ended_by: EndedBy) -> Exit {
         tool: Some(context.spec.tool.clone()),
         image: Some(context.spec.image.clone()).filter(|image| !image.is_empty()),
         image_id: context.spec.image_id.clone(),
+        conditions: Some(Limits::of(&context.spec)).filter(|found| *found != Limits::default()),
         argv: context.argv.clone(),
         ..Exit::default()
     };

@@ -14,6 +14,7 @@ pub mod excerpt;
 pub mod exit;
 pub mod gate;
 pub mod history;
+mod limits;
 pub mod mode;
 pub mod outcome;
 pub mod plan;
@@ -32,6 +33,7 @@ pub mod test_rate;
 
 pub use event::{Event, EventKind};
 pub use exit::{EndedBy, Exit, Kept};
+pub use limits::Limits;
 pub use mode::Mode;
 pub use outcome::{Counts, Crash, CrashKind, Evidence, Outcome, OutcomeKind, Verdict};
 pub use record::Record;

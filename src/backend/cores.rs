@@ -4,6 +4,7 @@
 //! the file system. A core is a session's if the mark of the attempt is in its memory, among the variables: several
 //! sessions may share a directory, and each process number occurs in every container.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -231,6 +232,19 @@ async fn backtrace(core: &Path, dump: &Dump, root: Option<&Path>) -> Result<Stri
     });
     let program = program.ok_or("it does not say what it ran")?;
     let sysroot = format!("set sysroot {}", root.unwrap_or(Path::new("/")).display());
+    // Programs name libraries by other paths than those that were mapped, such as /lib for /usr/lib.
+    let libraries: BTreeSet<String> = (root.into_iter())
+        .flat_map(|root| {
+            dump.files
+                .iter()
+                .map(move |file| root.join(file.trim_start_matches('/')))
+        })
+        .filter_map(|file| Some(file.parent()?.display().to_string()))
+        .collect();
+    let libraries = format!(
+        "set solib-search-path {}",
+        libraries.into_iter().collect::<Vec<_>>().join(":")
+    );
     let mut gdb = Command::new("gdb");
     gdb.args([
         "--nx",
@@ -242,6 +256,7 @@ async fn backtrace(core: &Path, dump: &Dump, root: Option<&Path>) -> Result<Stri
         "-iex",
     ])
     .arg(sysroot)
+    .args(["-iex", &libraries])
     .args(["-ex", "thread apply all bt 60"])
     .arg(&program)
     .arg(core);

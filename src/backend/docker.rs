@@ -1,4 +1,6 @@
 //! Sessions in containers, on any socket that speaks Docker's API. Nothing outside this folder knows bollard.
+//!
+//! 400 lines long because one backend ties together all that makes a container: plan, limits, workspace, noise.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,6 +20,7 @@ use crate::model::{Spec, Workspace};
 mod bedside;
 mod engine;
 mod fresh;
+mod noise;
 mod ownership;
 mod plan;
 mod recipe;
@@ -50,6 +53,8 @@ struct Docker {
     /// How fresh workspaces are made, once one was.
     means: OnceLock<Means>,
     lacks: Mutex<Lacks>,
+    /// What keeps cores busy beside the sessions.
+    noise: Mutex<Option<session::Running>>,
     notes: Vec<String>,
 }
 
@@ -84,6 +89,7 @@ async fn make(spec: &Spec, plugin: Option<&Plugin>, tell: Tell<'_>) -> Result<Do
         plan,
         means: OnceLock::new(),
         lacks: Mutex::default(),
+        noise: Mutex::default(),
         notes,
     })
 }
@@ -377,7 +383,13 @@ impl Backend for Docker {
         self.engine.ping().boxed()
     }
 
+    fn make_noise<'a>(&'a self, sweep: &'a Path) -> BoxFuture<'a, Result<(), BackendError>> {
+        self.start_noise(sweep).boxed()
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
+        // Dropping it removes it.
+        drop(self.noise.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.remover.close().boxed()
     }
 }

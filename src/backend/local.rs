@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +14,7 @@ use chrono::Utc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, kill_process_group, setrlimit};
+use rustix::thread::CpuSet;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -27,6 +29,10 @@ use super::toolchain::{self, Report};
 use super::{Attempt, Backend, BackendError, Ended, KILL_WAIT, Plugin, Probe, Session, Signal, Tell, cores, packages};
 use crate::model::{Spec, Workspace};
 
+mod load;
+
+use load::{Noise, cpus, on_cpus};
+
 /// How long the rest of the output may take once everything of the session has been killed.
 const DRAIN: Duration = Duration::from_secs(2);
 /// A pipe's worth of output.
@@ -37,6 +43,10 @@ struct Local {
     spec: Spec,
     environment: Environment,
     python: PathBuf,
+    /// CPUs that sessions may run on.
+    cpus: Option<CpuSet>,
+    /// What keeps cores busy beside them.
+    noise: Mutex<Option<Noise>>,
     notes: Vec<String>,
 }
 
@@ -79,6 +89,8 @@ pub(super) async fn open(
     Ok(Local {
         spec: spec.clone(),
         environment,
+        cpus: spec.container.cpuset.as_deref().map(cpus).transpose()?,
+        noise: Mutex::default(),
         python: report.executable,
         notes,
     })
@@ -206,7 +218,8 @@ impl Local {
         command.envs(self.environment.iter());
         command.envs(attempt.env.iter().map(|(name, value)| (name, value)));
         command.env(MARK, &attempt.name);
-        let child = command.spawn().map_err(|error| match error.kind() {
+        let spawned = on_cpus(self.cpus.as_ref(), || command.spawn());
+        let child = spawned.map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => BackendError::Unfit {
                 what: format!("`{program}` is not on this machine"),
                 hint: None,
@@ -262,7 +275,16 @@ impl Backend for Local {
         std::future::ready(Ok(())).boxed()
     }
 
+    fn make_noise<'a>(&'a self, _sweep: &'a Path) -> BoxFuture<'a, Result<(), BackendError>> {
+        let made = self.start_noise().map_err(|error| BackendError::Refused {
+            verb: "keep cores busy".to_owned(),
+            cause: error.to_string(),
+        });
+        std::future::ready(made).boxed()
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
+        drop(self.noise.lock().unwrap_or_else(PoisonError::into_inner).take());
         std::future::ready(()).boxed()
     }
 }

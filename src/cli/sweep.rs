@@ -134,6 +134,12 @@ pub struct Args {
     /// CPUs an iteration may use.
     #[arg(long, value_name = "N", value_parser = super::words::cpus, help_heading = "Where")]
     pub cpus: Option<f64>,
+    /// CPUs an iteration may run on, such as `0-1,3`.
+    #[arg(long, value_name = "LIST", value_parser = super::words::cpuset, help_heading = "Where")]
+    pub cpuset: Option<String>,
+    /// Keep so many cores busy beside the iterations, for as long as the sweep runs.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Where")]
+    pub noise: Option<u32>,
     /// Memory an iteration may use.
     #[arg(long, value_name = "SIZE", value_parser = memory, help_heading = "Where")]
     pub memory: Option<u64>,
@@ -143,7 +149,7 @@ pub struct Args {
     /// User inside the containers.
     #[arg(long, value_name = "USER", help_heading = "Where")]
     pub user: Option<String>,
-    /// Collect the core of a process that crashes, with its native backtrace, where the machine's core_pattern allows it.
+    /// Collect the core of a process that crashes, with its native backtrace, where the machine's `core_pattern` allows it.
     #[arg(long, help_heading = "Where")]
     pub cores: bool,
     /// What a container sees of this directory: itself, itself read-only, or a pristine copy whose changes are discarded.

@@ -184,6 +184,19 @@ pub(crate) fn cpus(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Reads a list of CPUs such as `0-1,3`.
+pub(crate) fn cpuset(text: &str) -> Result<String, String> {
+    let is_range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        matches!((first.parse::<u16>(), last.parse::<u16>()), (Ok(first), Ok(last)) if first <= last)
+    };
+    if text.split(',').all(is_range) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected numbers of CPUs such as `0`, `0-1` or `0-1,3`".to_owned())
+    }
+}
+
 /// Reads `NAME` or `NAME=VALUE`.
 pub(crate) fn env_var(text: &str) -> Result<EnvVar, String> {
     let (name, value) = match text.split_once('=') {

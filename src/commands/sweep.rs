@@ -60,7 +60,10 @@ async fn sweep(
     let signals = signals()?;
     super::gc::sweep_leftovers(&specs[0]).await;
     let mut backends: Vec<Arc<dyn Backend>> = Vec::new();
-    let made = arms(args, settings, specs, &signatures, &mut backends).await;
+    let made = match arms(args, settings, specs, &signatures, &mut backends).await {
+        Ok(arms) => loud(arms).await,
+        Err(error) => Err(error),
+    };
     let ran = match made {
         Ok(arms) => {
             let contexts: Vec<Arc<Context>> = arms.iter().map(|arm| Arc::clone(&arm.context)).collect();
@@ -85,6 +88,14 @@ async fn sweep(
     }
     let (contexts, end) = ran?;
     end::finish(args, &contexts, &end)
+}
+
+/// Begins the noise beside the arms, which all share it, if anything is to be run.
+async fn loud(arms: Vec<Arm>) -> anyhow::Result<Vec<Arm>> {
+    if let Some(arm) = arms.iter().find(|arm| !arm.missing.is_empty()) {
+        arm.context.backend.make_noise(arm.context.sweep.dir()).await?;
+    }
+    Ok(arms)
 }
 
 /// Makes every arm ready to run: its backend probed, its directory open, what is missing known.

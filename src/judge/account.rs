@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::model::Counts;
-use crate::pytest::console::session::{Mark, MarkKind, Session, Text};
+use crate::pytest::console::session::{Mark, MarkKind, Region, Session, Text};
 use crate::pytest::nodeid;
 
 use super::case::{self, Case};
@@ -55,12 +55,7 @@ pub(super) fn rule_session(facts: &Facts<'_>, session: &Session, is_last: bool, 
         session.failed_letters
     };
     let is_nameless = cases.is_empty() && (counted > 0 || letters > 0) && !ruling.is_explained();
-    let is_partly_nameless = session.closing.is_none()
-        && session.sections.is_empty()
-        && session.summary.is_empty()
-        && session.failed_letters > cases.iter().filter(|case| !case.is_crashed).count() as u64
-        && !ruling.is_crashed;
-    if is_nameless || is_partly_nameless {
+    if is_nameless || is_partly_nameless(session, &cases, ruling) {
         ruling.fail(None);
         let line = session.failed_letters_line.or(session.closing.map(|(_, line)| line));
         rule_nameless(facts, session, line, ruling)?;
@@ -69,6 +64,24 @@ pub(super) fn rule_session(facts: &Facts<'_>, session: &Session, is_last: bool, 
         rule_stop(facts, session, stop, ruling);
     }
     Ok(())
+}
+
+/// Whether a session that did not come to its end showed more failures than it names.
+fn is_partly_nameless(session: &Session, cases: &[Case], ruling: &Ruling) -> bool {
+    if session.closing.is_some() || !session.summary.is_empty() {
+        return false;
+    }
+    if !session.sections.is_empty() {
+        // Cut among its sections: each letter has one.
+        return session.region == Region::Report && session.failed_letters > session.sections.len() as u64;
+    }
+    let named = cases.iter().filter(|case| !case.is_crashed).count() as u64;
+    // A lost worker's test is shown failing; a session that dies itself shows no letter for the test it dies in.
+    let is_of_worker = session.is_xdist || session.marks.iter().any(|mark| mark.kind == MarkKind::WorkerLost);
+    if ruling.is_crashed {
+        return session.certain_letters > named && !is_of_worker;
+    }
+    session.failed_letters > named
 }
 
 /// A failure whose test nothing on the console names; a per-test log may know it.

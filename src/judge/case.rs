@@ -39,7 +39,9 @@ pub(super) fn cases(session: &Session) -> Vec<Case> {
     let titles: Vec<String> = session.sections.iter().map(|section| section.title.clone()).collect();
     for entry in &session.summary {
         let (id, text) = read_summary(entry, session, &titles);
-        if is_worker(&id) {
+        // A section tells the same failure in full.
+        let is_remnant = entry.is_cut && !(session.sections.is_empty() && nodeid::starts(&entry.raw));
+        if is_worker(&id) || is_remnant {
             continue;
         }
         let at = find_or_add(&mut cases, &id, entry.line);
@@ -344,10 +346,20 @@ fn unlisted_id(session: &Session, section: &crate::pytest::console::session::Sec
 
 /// A path as node ids write it: relative to pytest's root directory.
 pub(super) fn relative(file: &str, session: &Session) -> String {
+    let found = below_root(file, session);
+    // Node ids have slashes on every system.
+    if found.contains('\\') {
+        found.replace('\\', "/")
+    } else {
+        found
+    }
+}
+
+fn below_root(file: &str, session: &Session) -> String {
     if let Some(rootdir) = &session.rootdir
         && let Some(rest) = file.strip_prefix(rootdir.as_str())
     {
-        return rest.trim_start_matches('/').to_owned();
+        return rest.trim_start_matches(['/', '\\']).to_owned();
     }
     if let Some(last) = &session.last_file
         && file.ends_with(last.as_str())

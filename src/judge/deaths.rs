@@ -46,6 +46,14 @@ pub(super) fn counts_as_death(stack: &Stack, is_ended_outside: bool, is_xdist: b
     stack.is_late || stack.is_pytest || !(stack.is_followed || stack.is_child)
 }
 
+/// Whether a test printed what the session says of workers: it shows none, and a lost one's test would have failed.
+fn is_printed(session: &Session) -> bool {
+    let is_green = session
+        .closing
+        .is_some_and(|(closing, _)| closing.counts.failed + closing.counts.errors == 0 && closing.counts.passed > 0);
+    is_green && !session.is_xdist
+}
+
 pub(super) fn rule_crashes(
     facts: &Facts<'_>,
     session: &Session,
@@ -62,7 +70,7 @@ pub(super) fn rule_crashes(
     let lost: Vec<&Mark> = session
         .marks
         .iter()
-        .filter(|mark| mark.kind == MarkKind::WorkerLost)
+        .filter(|mark| mark.kind == MarkKind::WorkerLost && !is_printed(session))
         .collect();
     // The test that a lost worker ran is reported right after, with no reason of its own.
     for mark in &lost {
@@ -117,7 +125,7 @@ pub(super) fn rule_crashes(
     for mark in session
         .marks
         .iter()
-        .filter(|mark| matches!(mark.kind, MarkKind::WorkerLost | MarkKind::WorkersGivenUp))
+        .filter(|mark| matches!(mark.kind, MarkKind::WorkerLost | MarkKind::WorkersGivenUp) && !is_printed(session))
     {
         ruling.is_crashed = true;
         if !ruling.matches_line(facts, Scope::Crash, true, Some(mark.line), &mark.text) {

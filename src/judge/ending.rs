@@ -238,6 +238,10 @@ pub(super) fn rule_nothing(facts: &Facts<'_>, ruling: &mut Ruling) -> io::Result
             Some(fatal.line),
             &format!("died: {}", fatal.text),
         );
+        // Its own output was still in a buffer; the stack knows the test.
+        if let Some(test) = stack_test(&session, fatal).filter(|_| fatal.is_pytest) {
+            ruling.fail(Some(&test));
+        }
         return Ok(OutcomeKind::Crashed);
     }
     if console.before.iter().any(|mark| mark.kind == MarkKind::Usage) {
@@ -296,9 +300,35 @@ pub(super) fn rule_nothing(facts: &Facts<'_>, ruling: &mut Ruling) -> io::Result
             );
             Ok(OutcomeKind::Crashed)
         }
+        None if is_talk(facts) => {
+            let line = console.last.as_ref().map(|(line, _)| *line);
+            ruling.hang(facts, false, line, "the log stops, and nothing says why");
+            rule_running(facts, &session, ruling)?;
+            Ok(OutcomeKind::Hung)
+        }
         Some(_) | None => {
             ruling.note("nothing in the log is a pytest session");
             Ok(OutcomeKind::Infra)
         }
     }
+}
+
+/// Whether a log is what programs print while they run, as a quiet session without capture leaves it, and ends in no
+/// complaint of whoever should have started one.
+fn is_talk(facts: &Facts<'_>) -> bool {
+    facts.console.last.as_ref().is_some_and(|(_, last)| {
+        let last = last.to_ascii_lowercase();
+        ![
+            "error",
+            "fatal",
+            "cannot",
+            "failed",
+            "not found",
+            "denied",
+            "unable",
+            "invalid",
+        ]
+        .iter()
+        .any(|word| last.contains(word))
+    })
 }

@@ -234,7 +234,9 @@ fn container(spec: &Spec) -> String {
     let mut parts = Vec::new();
     let mut part = |name: &str, value: Option<String>| parts.extend(value.map(|value| format!("{name} {value}")));
     part("cpus", container.cpus.map(|cpus| cpus.to_string()));
-    part("memory", container.memory.map(|bytes| bytes.to_string()));
+    part("memory", container.memory.map(super::limits::size));
+    part("cpuset", container.cpuset.clone());
+    part("noise", container.noise.map(|cores| cores.to_string()));
     part("shm", container.shm_size.map(|bytes| bytes.to_string()));
     part("network", container.network.clone());
     part("gpus", container.gpus.clone());

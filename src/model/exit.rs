@@ -5,6 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::Limits;
+
 /// Who ended the session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,6 +72,9 @@ pub struct Exit {
     /// Length of the trail, in bytes, when we set out to end the session: what follows is our doing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trail_bytes: Option<u64>,
+    /// What it had to get by with; `None` where nothing was limited or added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<Limits>,
     /// Where the session was left running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<Kept>,
@@ -112,6 +117,7 @@ impl Default for Exit {
             duration_s: None,
             quiet_s: None,
             trail_bytes: None,
+            conditions: None,
             kept: None,
             backend: None,
             node: None,

@@ -141,6 +141,12 @@ pub struct Container {
     pub gpus: Option<String>,
     /// `--user`, as given.
     pub user: Option<String>,
+    /// CPUs an iteration may run on, such as `0-1,3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpuset: Option<String>,
+    /// Cores that are kept busy beside the iterations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise: Option<u32>,
     /// Whether cores of crashed processes are collected.
     pub cores: bool,
     /// What the container sees of `Spec::directory`.

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use super::drift::{Drift, Point, Row};
 use super::durations::Durations;
 use super::test_rate::TestRates;
-use super::{OutcomeKind, Record, Spec, Verdict};
+use super::{Limits, OutcomeKind, Record, Spec, Verdict};
 
 mod causes;
 mod names;
@@ -118,7 +118,7 @@ pub struct Iterations {
 }
 
 /// What ran.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Conditions {
     /// Image as the user named it; empty for processes of this machine.
     pub image: String,
@@ -128,6 +128,9 @@ pub struct Conditions {
     pub backend: &'static str,
     /// Node ids and arguments handed to pytest.
     pub pytest_args: Vec<String>,
+    /// What its iterations had to get by with, each set of limits once; empty where nothing was limited or added.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub load: Vec<Limits>,
 }
 
 impl Summary {
@@ -200,6 +203,7 @@ impl Summary {
                 image_id: spec.image_id.clone(),
                 backend: spec.backend.as_str(),
                 pytest_args: spec.pytest_args.clone(),
+                load: load(records),
             }),
         }
     }
@@ -210,6 +214,21 @@ impl Summary {
         let numbers = || self.not_passed.iter().chain(&self.passed).map(|run| run.iteration);
         Some((numbers().min()?, numbers().max()?))
     }
+}
+
+/// Every set of limits that iterations ran under, if any ran under one.
+fn load(records: &[Record]) -> Vec<Limits> {
+    let mut found: Vec<Limits> = Vec::new();
+    for exit in records.iter().filter_map(|record| record.exit.as_ref()) {
+        let own = exit.conditions.clone().unwrap_or_default();
+        if !found.contains(&own) {
+            found.push(own);
+        }
+    }
+    if found.iter().all(|own| own.words().is_empty()) {
+        found.clear();
+    }
+    found
 }
 
 /// Iterations that were asked for and have no answer.

@@ -8,6 +8,7 @@ mod before;
 mod clues;
 mod header;
 mod marks;
+mod native;
 mod progress;
 mod report;
 mod rules;
@@ -23,6 +24,7 @@ use self::report::{Part, Report};
 use self::session::{Mark, Region, Section, Session};
 use self::stack::Stack;
 use super::lines::{Line, Lines};
+use super::nodeid;
 use super::row::{self, Banner};
 
 /// Sessions kept of one log.
@@ -99,6 +101,8 @@ struct Reader {
     is_sugar: bool,
     /// Whether an error before the session is being read.
     before_part: Part,
+    /// The interpreter's traceback being read below the progress.
+    traceback: Option<native::Traceback>,
 }
 
 impl Reader {
@@ -140,6 +144,7 @@ impl Reader {
             }
         } else if self.is_plain_closing(text) {
             self.close(row::closing(text).unwrap_or_default(), number, true);
+            self.session(number).is_plain = true;
             return true;
         }
         if self.sugar(number, text) {
@@ -239,9 +244,35 @@ impl Reader {
         rest.sort_by_key(|session| session.line);
         for mut session in rest {
             settle_late(&mut session);
+            let is_unfinished = session.closing.is_none();
+            if let Some(entry) = session.summary.last_mut() {
+                let is_name =
+                    nodeid::starts(&entry.raw) || nodeid::is_file(entry.raw.split(" - ").next().unwrap_or_default());
+                entry.is_cut =
+                    (self.console.is_cut_in_line && entry.line == self.console.lines) || (is_unfinished && !is_name);
+            }
             self.keep(session);
         }
+        self.drop_printed();
         self.console
+    }
+
+    /// Drops what the tests of a quiet session printed without capture: reports between rules, and it prints none.
+    fn drop_printed(&mut self) {
+        let sessions = &mut self.console.sessions;
+        let is_green = sessions.last().is_some_and(|last| {
+            last.is_plain
+                && last
+                    .closing
+                    .is_some_and(|(closing, _)| closing.counts.failed + closing.counts.errors == 0 && !closing.is_empty)
+        });
+        if !is_green || sessions.iter().any(|session| session.has_header) {
+            return;
+        }
+        if let Some(last) = sessions.pop() {
+            sessions.retain(|session| session.is_plain);
+            sessions.push(last);
+        }
     }
 }
 

@@ -29,8 +29,9 @@ pub struct Lines<R> {
     next_part: Option<usize>,
     is_terminated: bool,
     prefix: Option<Prefix>,
+    /// Whether the prefix was learned from less than pytest's own rule, which may teach another one.
+    is_provisional: bool,
     was_stripped: bool,
-    /// Length of the prefix of the line handed out last.
     text: String,
 }
 
@@ -55,6 +56,7 @@ impl<R: BufRead> Lines<R> {
             next_part: None,
             is_terminated: true,
             prefix: None,
+            is_provisional: false,
             was_stripped: false,
             text: String::new(),
         }
@@ -89,19 +91,27 @@ impl<R: BufRead> Lines<R> {
         let decoded = decode(&self.raw[start..end]);
         let text = decoded.as_ref();
         let cut = match &self.prefix {
-            Some(prefix) => prefix.length(text),
-            None => {
+            Some(prefix) if !self.is_provisional || header_start(text).is_none() => prefix.length(text),
+            Some(_) | None => {
                 if let Some(at) = header_start(text) {
                     let prefix = Prefix::learn(&text[..at]);
                     let length = prefix.length(text);
                     self.prefix = Some(prefix);
+                    self.is_provisional = false;
+                    length
+                } else if let Some(at) = early_start(text) {
+                    let prefix = Prefix::learn(&text[..at]);
+                    let length = prefix.length(text);
+                    self.prefix = Some(prefix);
+                    self.is_provisional = true;
                     length
                 } else {
                     prefix::stamp(text).map_or(0, |(_, length)| length)
                 }
             }
         };
-        self.was_stripped = cut > 0;
+        // Only the first part of a line that carriage returns divide has the prefix.
+        self.was_stripped = cut > 0 || (start > 0 && self.was_stripped);
         self.text.clear();
         self.text.push_str(&text[cut..]);
         Ok(Some(Line {
@@ -114,7 +124,7 @@ impl<R: BufRead> Lines<R> {
     /// Reads one line's bytes into `raw`; false at the end of the log.
     fn fill(&mut self) -> io::Result<bool> {
         self.raw.clear();
-        self.is_terminated = false;
+        let was_terminated = std::mem::take(&mut self.is_terminated);
         let mut any = false;
         let mut is_long = false;
         loop {
@@ -149,6 +159,11 @@ impl<R: BufRead> Lines<R> {
         }
         while matches!(self.raw.last(), Some(b'\r' | 0)) {
             self.raw.pop();
+        }
+        if any && self.raw.is_empty() && !self.is_terminated {
+            // The second half of UTF-16's last newline.
+            self.is_terminated = was_terminated;
+            return Ok(false);
         }
         if any {
             self.number += 1;
@@ -186,6 +201,25 @@ fn header_start(text: &str) -> Option<usize> {
         }
     }
     None
+}
+
+/// Where pytest's words begin on a line that stands before its first rule, or in place of one, behind something that
+/// reads like a service's name or a timestamp.
+fn early_start(text: &str) -> Option<usize> {
+    const WORDS: [&str; 6] = [
+        "Test session starts (platform: ",
+        "ImportError while loading conftest '",
+        "ERROR: usage: ",
+        "ERROR: file or directory not found: ",
+        "ERROR: not found: ",
+        "INTERNALERROR> ",
+    ];
+    let at = WORDS.iter().find_map(|word| text.find(word))?;
+    let before = &text[..at];
+    let is_name = before.ends_with(['|', ' ', '\t', '>', ']'])
+        && !before.trim_start().contains("  ")
+        && !before.contains(['"', '\'', '$']);
+    (at > 0 && at <= 60 && (is_name || before.contains(" | "))).then_some(at)
 }
 
 /// Text of a line without escape sequences.

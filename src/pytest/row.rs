@@ -162,7 +162,9 @@ fn leading_status(text: &str) -> Option<(Status, &str)> {
         .find(|char: char| !char.is_ascii_alphabetic())
         .unwrap_or(text.len());
     let found = status(&text[..end])?;
-    Some((found, &text[end..]))
+    let rest = &text[end..];
+    // `ERROR: Job failed`, where the cursor stood behind a running test's id, is another program's word.
+    (rest.is_empty() || rest.starts_with([' ', '\t', '[', '('])).then_some((found, rest))
 }
 
 /// Whether what follows a result is what pytest prints there: nothing, a reason in parentheses, a percentage.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::figures::percent;
-use super::words::{TestNames, place, rate_cell};
+use super::words::{self, TestNames, place, rate_cell};
 use crate::model::Verdict;
 use crate::model::summary::{Run, Summary, Test, blame_of};
 
@@ -82,7 +82,7 @@ fn statistics(summaries: &[Summary]) -> Cells {
             n.missing.to_string(),
             summary.rate.count.to_string(),
             rate_cell(&summary.rate),
-            summary.notes.join("; "),
+            notes(summary),
         ]
     });
     Cells {
@@ -275,4 +275,12 @@ pub fn short_line(names: &TestNames, line: &Line) -> String {
         (false, true) => line.categories.clone(),
         (false, false) => format!("{}  {}", line.categories, names.short(&line.test)),
     }
+}
+
+/// Under which load it ran, and what else a reader must know.
+fn notes(summary: &Summary) -> String {
+    let load = summary.conditions.as_ref().and_then(|ran| words::load(&ran.load));
+    let load = load.map(|load| format!("ran with {load}"));
+    let all: Vec<String> = load.into_iter().chain(summary.notes.iter().cloned()).collect();
+    all.join("; ")
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::figures::{below, percent};
 use crate::model::summary::{Method, Rate, Run, Summary};
-use crate::model::{OutcomeKind, Verdict};
+use crate::model::{Limits, OutcomeKind, Verdict};
 
 /// How a sweep's rate is told: always with its count, and as a bound where nothing failed.
 #[must_use]
@@ -58,11 +58,22 @@ pub fn conditions(summary: &Summary) -> String {
         } else {
             parts.push(format!("image {}", conditions.image));
         }
+        parts.extend(load(&conditions.load));
     }
     if let Some((first, last)) = summary.span() {
         parts.push(format!("iterations {first}-{last}"));
     }
     parts.join(", ")
+}
+
+/// What iterations had to get by with; `None` where that was all there is.
+#[must_use]
+pub fn load(sets: &[Limits]) -> Option<String> {
+    let words = |set: &Limits| match set.words() {
+        words if words.is_empty() => "no limits".to_owned(),
+        words => words.join(", "),
+    };
+    (!sets.is_empty()).then(|| sets.iter().map(words).collect::<Vec<_>>().join(" or "))
 }
 
 /// Short names for tests: without their file where that is clear within one report.

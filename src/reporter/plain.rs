@@ -94,45 +94,52 @@ pub(super) fn line(event: &Event, is_verbose: bool) -> Option<String> {
             "          {arm}run{iteration:03} attempt {attempt} is lost: {}",
             printable(reason)
         )),
-        EventKind::IterationFinished {
-            iteration,
-            verdict,
-            outcome,
-            categories,
-            failing_tests,
-            duration_s,
-            reason,
-            ..
-        } => {
-            let mut text = format!(
-                "{} {arm}run{iteration:03} {} {:>7}",
-                place(&event.tally),
-                word(*verdict),
-                seconds(*duration_s),
-            );
-            if *verdict != Verdict::Passed {
-                let _ = write!(text, "  {}", outcome.as_str());
-                if !categories.is_empty() {
-                    let _ = write!(text, " {}", categories.join("+"));
-                }
-                for test in failing_tests.iter().take(1) {
-                    let _ = write!(text, "  {}", printable(test));
-                }
-                if failing_tests.len() > 1 {
-                    let _ = write!(text, " and {} more", failing_tests.len() - 1);
-                }
-                if let Some(reason) = reason {
-                    let _ = write!(text, "\n          {}", printable(reason).dimmed());
-                }
-            }
-            Some(text)
-        }
+        EventKind::IterationFinished { .. } => Some(finished(event, &arm)),
         EventKind::CancelRequested { now: false } => {
             Some("stopping: nothing new is started; once more to end what runs".to_owned())
         }
         EventKind::CancelRequested { now: true } => Some("stopping: ending what runs".to_owned()),
         EventKind::SweepFinished { .. } => None,
     }
+}
+
+/// What the end of an iteration reads like; nothing for any other event.
+fn finished(event: &Event, arm: &str) -> String {
+    let EventKind::IterationFinished {
+        iteration,
+        verdict,
+        outcome,
+        categories,
+        failing_tests,
+        duration_s,
+        reason,
+        ..
+    } = &event.kind
+    else {
+        return String::new();
+    };
+    let mut text = format!(
+        "{} {arm}run{iteration:03} {} {:>7}",
+        place(&event.tally),
+        word(*verdict),
+        seconds(*duration_s),
+    );
+    if *verdict != Verdict::Passed {
+        let _ = write!(text, "  {}", outcome.as_str());
+        if !categories.is_empty() {
+            let _ = write!(text, " {}", categories.join("+"));
+        }
+        for test in failing_tests.iter().take(1) {
+            let _ = write!(text, "  {}", printable(test));
+        }
+        if failing_tests.len() > 1 {
+            let _ = write!(text, " and {} more", failing_tests.len() - 1);
+        }
+        if let Some(reason) = reason {
+            let _ = write!(text, "\n          {}", printable(reason).dimmed());
+        }
+    }
+    text
 }
 
 fn word(verdict: Verdict) -> String {

@@ -37,7 +37,7 @@ fn cores_are_collected_or_that_is_said(place: &Place, ran: &Ran) {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    let text = names.iter().find(|name| name.ends_with(".txt")).unwrap();
+    let text = names.iter().find(|name| name.contains(".txt")).unwrap();
     let (core, _) = text.split_once('.').unwrap();
     assert!(
         core.starts_with("core-") && names.iter().any(|name| name == core),

@@ -240,7 +240,7 @@ async fn a_session_that_has_ended_is_not_kept() {
     let backend = sweep.open().await.unwrap();
     let mut session = backend.start(&attempt).await.unwrap();
     drain(&mut *session).await.unwrap();
-    let error = session.keep(Duration::from_secs(3600)).await.unwrap_err().to_string();
+    let error = session.keep(Duration::from_hours(1)).await.unwrap_err().to_string();
     assert!(error.contains("it ended while it was looked at"), "{error}");
     kill(session).await;
     backend.close().await;

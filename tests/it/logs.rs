@@ -1,4 +1,5 @@
-//! The judge on labelled logs of real sessions: `tests/fixtures/expected.toml` says what each is.
+//! The judge on labelled logs of real sessions: `tests/fixtures/expected.toml` says what each is, and `blind.toml` for
+//! those that were labelled before the judge had seen them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -91,6 +92,14 @@ fn of_the_logs_held_out_at_least_98_percent_are_judged_right() {
     assert!(held.len() >= 60);
     let wrong: Vec<String> = held.iter().filter_map(wrong).collect();
     assert!(wrong.len() * 50 <= held.len(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_log_of_the_blind_set_is_judged_right() {
+    let blind = cases("blind.toml");
+    assert!(blind.len() >= 250);
+    let wrong: Vec<String> = blind.iter().filter_map(wrong).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod engine;
 mod follow;
 mod hang;
 mod judging;
+mod load;
 mod local;
 mod logs;
 mod messages;

@@ -37,6 +37,10 @@ fn bad_input_gets_a_clear_error_with_the_thing_the_place_and_a_hint() {
     add(&["--retry", "9", "-e", "3", "--backend", "local"], 2);
     add(&["--timeout", "soon"], 2);
     add(&["--shm-size", "much"], 2);
+    add(&["--cpuset", "0-x"], 2);
+    add(&["--noise", "0"], 2);
+    add(&[&local[..], &["--cpuset", "0,1023"]].concat(), 1);
+    add(&["--on-hang", "wait"], 2);
     add(&["--nonsense"], 2);
 
     fs::write(

@@ -117,6 +117,14 @@ impl Plan {
         Ok((plan, root))
     }
 
+    /// The sessions' Python, as it is called.
+    pub(super) fn program(&self) -> String {
+        match &self.image {
+            Image::Host { executable } => executable.to_string_lossy().into_owned(),
+            Image::Named { .. } => "python3".to_owned(),
+        }
+    }
+
     /// A container that runs something of ours in the place of a session.
     pub(super) fn instance(&self, argv: &[String]) -> Instance {
         self.complete(argv, self.environment.clone())

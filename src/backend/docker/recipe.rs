@@ -161,6 +161,7 @@ impl Recipe {
                     reason = "a number of CPUs, checked when it was read"
                 )]
                 nano_cpus: container.cpus.map(|cpus| (cpus * 1e9).round() as i64),
+                cpuset_cpus: container.cpuset.clone(),
                 memory: container.memory.and_then(|bytes| i64::try_from(bytes).ok()),
                 device_requests: container.gpus.as_deref().map(|gpus| vec![device_request(gpus)]),
                 binds: Some(self.volumes.clone()),
@@ -214,6 +215,9 @@ impl Recipe {
         }
         if let Some(cpus) = container.cpus {
             add(&["--cpus", &cpus.to_string()]);
+        }
+        if let Some(cpus) = &container.cpuset {
+            add(&["--cpuset-cpus", cpus]);
         }
         if let Some(memory) = container.memory {
             add(&["--memory", &memory.to_string()]);

@@ -65,9 +65,19 @@ pub(super) struct Running {
     is_signalled: bool,
     killed_at: Option<Instant>,
     drained_by: Option<Instant>,
-    is_removed: bool,
-    /// Whether it is left running.
-    is_kept: bool,
+    /// What is to become of it.
+    disposal: Disposal,
+}
+
+/// What is to become of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Disposal {
+    /// It is removed with the session.
+    Removal,
+    /// Somebody has been told to remove it.
+    Removed,
+    /// It is left running.
+    Kept,
 }
 
 /// How the wait for a container's end came out.
@@ -134,8 +144,7 @@ pub(super) async fn launch(
             is_signalled: false,
             killed_at: None,
             drained_by: None,
-            is_removed: false,
-            is_kept: false,
+            disposal: Disposal::Removal,
         }),
         Err(error) => {
             watch.abort();
@@ -524,7 +533,7 @@ impl Session for Running {
 
     fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<Ended, BackendError>> {
         async move {
-            let facts = if self.is_kept {
+            let facts = if self.disposal == Disposal::Kept {
                 Ok(self.still_running().await)
             } else {
                 self.facts().await
@@ -532,13 +541,13 @@ impl Session for Running {
             if let (Ok(_), Some(ownership)) = (&facts, self.ownership.take()) {
                 ownership.restore(&self.engine, &self.remover).await;
             }
-            if let Some((cores, is_host)) = self.cores.take().filter(|_| !self.is_kept) {
+            if let Some((cores, is_host)) = self.cores.take().filter(|_| self.disposal != Disposal::Kept) {
                 let container = self.container();
                 let origin = (!is_host).then_some(&container as &dyn Origin);
                 cores.collect(origin, self.has_aborted).await;
             }
-            self.is_removed = true;
-            if !self.is_kept {
+            if self.disposal == Disposal::Removal {
+                self.disposal = Disposal::Removed;
                 self.remover.remove(self.id.clone(), std::mem::take(&mut self.volumes));
             }
             facts
@@ -550,7 +559,7 @@ impl Session for Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.watch.abort();
-        if !self.is_removed && !self.is_kept {
+        if self.disposal == Disposal::Removal {
             self.remover.remove(self.id.clone(), std::mem::take(&mut self.volumes));
         }
     }

@@ -54,6 +54,10 @@ impl Place {
                 source.shown.display()
             );
         }
+        if let Err(error) = backend.make_noise(&source.sweep).await {
+            backend.close().await;
+            return Err(error.into());
+        }
         spec.image_id = Some(probe.image_id);
         spec.versions = probe.versions;
         Ok(Place {

@@ -74,10 +74,11 @@ impl Named {
             args.end != shared.end,
             args.jobs() != shared.jobs(),
             args.tag != shared.tag,
+            args.noise != shared.noise,
         ];
         if own.contains(&true) {
             return Err(usage(
-                format!("invalid arm `{text}`: all arms share --start, --end, --jobs and --tag"),
+                format!("invalid arm `{text}`: all arms share --start, --end, --jobs, --noise and --tag"),
                 Some("give them outside of --arm"),
             ));
         }

@@ -48,6 +48,12 @@ impl Reader {
     /// Takes a line before any session.
     pub(super) fn before(&mut self, number: u64, text: &str) -> bool {
         if self.progress_row(number, text) {
+            // A log that lost its head may begin with the row that its session died in.
+            self.words(number, text);
+            return true;
+        }
+        if let Some(rest) = text.strip_prefix("INTERNALERROR>") {
+            self.internal(number, rest);
             return true;
         }
         if self.in_stack(text) {

@@ -75,7 +75,7 @@ static ENGINE: LazyLock<Regex> = LazyLock::new(|| {
 static USAGE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r"(?x)
-        ^ERROR:\ (?:usage:|file\ or\ (?:directory|package)\ not\ found|not\ found:|found\ no\ collectors|Unknown\ |.*(?:pytest\.ini|pyproject\.toml|setup\.cfg|tox\.ini)|Wrong\ expression|module\ or\ package\ not\ found|--|-[a-zA-Z]\ |Missing\ required|unrecognized|invalid)
+        ^(?:collecting\ \.\.\.\ )?ERROR:\ (?:usage:|file\ or\ (?:directory|package)\ not\ found|not\ found:|found\ no\ collectors|Unknown\ |.*(?:pytest\.ini|pyproject\.toml|setup\.cfg|tox\.ini)|Wrong\ expression|module\ or\ package\ not\ found|--|-[a-zA-Z]\ |Missing\ required|unrecognized|invalid)
         | \b(?:pytest|py\.test|__main__\.py|pytest\.py):\ error:\ | ^error:\ unrecognized\ arguments | Error\ importing\ plugin | \bUsageError\b",
     )
     .expect("the pattern is valid")

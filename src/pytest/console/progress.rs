@@ -21,6 +21,26 @@ impl Reader {
             return false;
         }
         let is_closed = self.region() == Region::Closed;
+        self.words(number, text);
+        if !is_closed {
+            self.traceback(number, text);
+        }
+        if !is_closed && !is_own {
+            let session = self.session(number);
+            if !session.is_header_over && header::take(session, text) {
+                return true;
+            }
+            if let Some((file, _, rest)) = report::location(text)
+                && rest.contains("KeyboardInterrupt")
+            {
+                session.stop_location = Some(file.to_owned());
+            }
+        }
+        is_own
+    }
+
+    /// Notes what other programs say on a line, or behind pytest's own words on it.
+    pub(super) fn words(&mut self, number: u64, text: &str) {
         match marks::find(foreign(text)) {
             Some(Found::Fatal) => self.push_stack(StackKind::Fatal, number, fatal_text(text)),
             Some(Found::Watchdog) => self.push_stack(StackKind::Watchdog, number, text),
@@ -39,18 +59,6 @@ impl Reader {
             }
             None => {}
         }
-        if !is_closed && !is_own {
-            let session = self.session(number);
-            if !session.is_header_over && header::take(session, text) {
-                return true;
-            }
-            if let Some((file, _, rest)) = report::location(text)
-                && rest.contains("KeyboardInterrupt")
-            {
-                session.stop_location = Some(file.to_owned());
-            }
-        }
-        is_own
     }
 
     /// Takes a line that shows a test's beginning or end; false when it does not.
@@ -168,6 +176,9 @@ impl Reader {
             session.failed_letters_line.get_or_insert(number);
         }
         session.failed_letters += failed;
+        if dots.percent.is_some() || dots.rest.contains("atal Python error:") {
+            session.certain_letters += failed;
+        }
         session.finished += dots.letters.len() as u64;
         session.is_row_open = dots.percent.is_none();
         if dots.percent.is_some() {

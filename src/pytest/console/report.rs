@@ -206,8 +206,10 @@ pub(super) fn location(text: &str) -> Option<(&str, u64, &str)> {
 
 /// Reads `worker 'gw6' crashed while running 'tests/a.py::test_x'`.
 pub(super) fn worker_crash(text: &str) -> Option<(&str, &str)> {
-    let at = text.find("orker 'gw")?.checked_sub(1)?;
-    let (worker, rest) = text.get(at + 8..)?.split_once('\'')?;
+    // Workers had another name before xdist 2.
+    let word = ["orker 'gw", "lave 'gw"].into_iter().find(|word| text.contains(word))?;
+    let at = text.find(word)?.checked_sub(1)?;
+    let (worker, rest) = text.get(at + word.len() - 1..)?.split_once('\'')?;
     let rest = rest.strip_prefix(" crashed while running ")?;
     let quote = rest.chars().next().filter(|char| matches!(char, '\'' | '"'))?;
     let id = &rest[1..];

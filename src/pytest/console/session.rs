@@ -113,6 +113,8 @@ pub struct Summary {
     pub raw: String,
     /// The lines that follow.
     pub more: Text,
+    /// Whether the log ends inside of it.
+    pub is_cut: bool,
 }
 
 /// One line worth keeping.
@@ -219,6 +221,8 @@ pub struct Session {
     pub finished: u64,
     /// Letters `F` and `E`.
     pub failed_letters: u64,
+    /// Those of them that no test can have printed: a percentage ends their row, or a fatal error.
+    pub certain_letters: u64,
     /// Line of the first such letter.
     pub failed_letters_line: Option<u64>,
     /// Percentage reached.
@@ -250,6 +254,8 @@ pub struct Session {
     pub(super) wrapped: Option<String>,
     /// The closing line.
     pub closing: Option<(Closing, u64)>,
+    /// Whether it stood without rules, as a quiet session prints it.
+    pub(super) is_plain: bool,
     /// How far it came.
     pub region: Region,
 }

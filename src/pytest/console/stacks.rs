@@ -68,7 +68,7 @@ impl Reader {
 /// Text of a fatal block's head, without what stood on the line before it.
 pub(super) fn fatal_text(text: &str) -> &str {
     let at = text
-        .find("Fatal Python error: ")
+        .find("Fatal Python error:")
         .or_else(|| text.find("Windows fatal exception: "))
         .unwrap_or(0);
     &text[at..]

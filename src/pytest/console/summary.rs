@@ -38,7 +38,7 @@ impl Reader {
         if self.part == Part::Captured {
             return;
         }
-        if text.starts_with("Fatal Python error: ") {
+        if text.starts_with("Fatal Python error:") {
             self.push_stack(StackKind::Fatal, number, text);
             return;
         }
@@ -64,6 +64,7 @@ impl Reader {
                     line: number,
                     raw: line.text.to_owned(),
                     more: Text::default(),
+                    is_cut: false,
                 });
             }
             self.in_summary_entry = true;

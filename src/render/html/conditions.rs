@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::{Report, Sheet, framed};
 use crate::model::conditions::Conditions;
+use crate::model::{Limits, Spec};
 use crate::render::svg;
 use crate::render::visible::{short, visible};
 
@@ -41,6 +42,14 @@ pub(super) fn conditions(report: &Report<'_>) -> Option<Markup> {
             },
         )
     })
+}
+
+fn load(spec: &Spec) -> String {
+    let own = Limits {
+        cpus: None,
+        ..Limits::of(spec)
+    };
+    own.words().join(", ")
 }
 
 fn of_one(sheet: &Sheet<'_>) -> Vec<(String, String)> {
@@ -81,6 +90,7 @@ fn of_one(sheet: &Sheet<'_>) -> Vec<(String, String)> {
         let container = &spec.container;
         row("network", container.network.clone().unwrap_or_default());
         row("cpus", container.cpus.map(|cpus| cpus.to_string()).unwrap_or_default());
+        row("memory, CPUs to run on, noise", load(spec));
         row("volumes", container.volumes.join(", "));
         let without: Vec<String> = container
             .without

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bollard::query_parameters::RenameContainerOptionsBuilder;
 use chrono::Utc;
 
-use super::{Running, is_running, state};
+use super::{Disposal, Running, is_running, state};
 use crate::backend::docker::removal::kept_name;
 use crate::backend::{BackendError, Ended};
 use crate::model::Kept;
@@ -36,7 +36,7 @@ impl Running {
             return Err(self.engine.explain("rename the container", &error));
         }
         self.watch.abort();
-        self.is_kept = true;
+        self.disposal = Disposal::Kept;
         let client = self.engine.facts.name.to_lowercase();
         Ok(Kept {
             enter: format!("{client} exec -it {name} sh"),
