@@ -17,17 +17,21 @@ use crate::model::{BackendKind, Spec};
 mod autopsy;
 mod creator;
 pub mod docker;
+mod elsewhere;
 mod environment;
 mod error;
 mod host;
 mod local;
 mod packages;
+mod podman;
 mod shell;
 mod toolchain;
 
 pub use autopsy::Autopsy;
 pub use creator::{Creator, Fate, host_name};
+pub use elsewhere::Elsewhere;
 pub use error::BackendError;
+pub use podman::PodmanService;
 pub use shell::local_shell;
 
 /// A pytest plugin that is put beside whatever the sessions run in, as one file.
@@ -195,6 +199,7 @@ mod tests {
             },
             max_attempts: 3,
             arm: None,
+            placing: None,
             ended: None,
         }
     }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub mod cancel;
 pub mod classify;
 pub mod compare;
 pub mod demo;
@@ -20,6 +21,7 @@ pub mod status;
 pub mod summary;
 pub mod sweep;
 pub mod words;
+pub mod worker;
 
 /// Runs a pytest session N times, each in a fresh container: what failed, how often, and whether it is fixed.
 #[derive(Debug, Parser)]
@@ -51,6 +53,8 @@ pub enum Command {
     Demo(demo::Args),
     /// Show how far sweeps have come, whoever runs them: iterations in flight, failures so far, time left.
     Status(status::Args),
+    /// Take back what was handed to an engine and has no answer yet.
+    Cancel(cancel::Args),
     /// Say what sweeps came to: counts, rates, causes, each failure, each failing test.
     Summary(summary::Args),
     /// Compare two sweeps: which failures became fewer or more, and what the numbers do not carry.
@@ -71,6 +75,9 @@ pub enum Command {
     Show(show::Args),
     /// Check, list or begin the rules that name causes.
     Signatures(signatures::Args),
+    /// Run one iteration of a sweep and record it (runs tests); what engines on other machines call.
+    #[command(hide = true)]
+    Worker(worker::Args),
     /// Print a completion script for a shell.
     Completions(words::Completions),
     /// Print the manual page.

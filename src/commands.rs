@@ -8,6 +8,7 @@ use crate::cli::settings::Settings;
 use crate::cli::{self, Command};
 use crate::exit_code::ExitCode;
 
+pub mod cancel;
 pub mod classify;
 pub mod compare;
 pub mod demo;
@@ -27,6 +28,7 @@ pub mod status;
 pub mod summary;
 pub mod sweep;
 pub mod words;
+pub mod worker;
 
 /// Reads the command line and does what it says.
 ///
@@ -44,6 +46,7 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Some(Command::Gc(gc)) => gc::run(&gc),
         Some(Command::Completions(shell)) => words::completions(&shell),
         Some(Command::Status(args)) => status::run(&args),
+        Some(Command::Cancel(args)) => cancel::run(&args),
         Some(Command::Summary(args)) => summary::run(&args),
         Some(Command::Compare(args)) => compare::run(&args),
         Some(Command::History(args)) => history::run(&args),
@@ -52,6 +55,7 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Some(Command::Classify(args)) => classify::run(&args),
         Some(Command::Show(args)) => show::run(&args),
         Some(Command::Signatures(args)) => signatures::run(&args),
+        Some(Command::Worker(args)) => Ok(worker::run(&args)),
         Some(Command::Man) => words::man(),
     }
 }

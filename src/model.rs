@@ -27,6 +27,7 @@ pub mod suite;
 pub mod summary;
 pub mod tally;
 pub mod test_rate;
+pub mod ticket;
 
 pub use event::{Event, EventKind};
 pub use exit::{EndedBy, Exit};

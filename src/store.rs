@@ -17,7 +17,9 @@ mod replays;
 mod rows;
 mod scan;
 mod sweep;
+mod tickets;
 mod watch;
+mod worker;
 
 pub use attempt::AttemptDir;
 pub use claim::{Claim, Claimed};
@@ -30,4 +32,5 @@ pub use replays::{REPLAY_LIST, recorded_run, replays_dir, shell_dir, spec, write
 pub use rows::{Rebuilt, rebuild_rows};
 pub use scan::{Scan, ScannedRun, recorded, scan};
 pub use sweep::{Keep, Sweep};
+pub use tickets::Submitting;
 pub use watch::{InFlight, in_flight, sweeps_of_this_machine};

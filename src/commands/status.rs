@@ -12,6 +12,7 @@ use super::judged::CONFIDENCE;
 use super::output;
 use crate::cli::status::{Args, Format};
 use crate::exit_code::ExitCode;
+use crate::message::usage;
 use crate::model::durations::Spread;
 use crate::model::status::{Latest, Running, SweepStatus};
 use crate::model::summary::{Method, Rate};
@@ -34,6 +35,12 @@ const MOST_LATEST: usize = 50;
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.follow {
         return follow(args);
+    }
+    if let Some(jobs) = args.jobs {
+        let [sweep] = args.sweeps.as_slice() else {
+            return Err(usage("--jobs is for one sweep", None));
+        };
+        super::cancel::set_jobs(sweep, jobs)?;
     }
     let sweeps = gather(args)?;
     match args.format {

@@ -60,6 +60,18 @@ pub struct Exit {
     pub backend: Option<String>,
     /// Name of the machine it ran on.
     pub node: Option<String>,
+    /// Name of the attempt that gave the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<String>,
+    /// Processors that this process could use when the attempt began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores: Option<u32>,
+    /// Processes that ran or waited to run on that machine, on average over the minute before the attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<f64>,
+    /// Other iterations of the sweep that ran on that machine when the attempt began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub co_runners: Option<u32>,
     /// Image as the user named it.
     pub image: Option<String>,
     /// Identity of what was run: the engine's image id, or a digest of the host's toolchain.
@@ -84,6 +96,10 @@ impl Default for Exit {
             quiet_s: None,
             backend: None,
             node: None,
+            attempt: None,
+            cores: None,
+            load: None,
+            co_runners: None,
             image: None,
             image_id: None,
             argv: Vec::new(),

@@ -66,6 +66,7 @@ impl Sweep {
                 },
                 max_attempts: 3,
                 arm: None,
+                placing: None,
                 ended: None,
             },
             workspace,
