@@ -163,7 +163,7 @@ impl Local {
         }
         command.envs(self.environment.iter());
         command.envs(attempt.env.iter().map(|(name, value)| (name, value)));
-        command.env(MARK, &attempt.name);
+        command.env(MARK, &attempt.dir);
         let child = command.spawn().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => BackendError::Unfit {
                 what: format!("`{program}` is not on this machine"),
@@ -179,7 +179,7 @@ impl Local {
             group,
             python: self.python.clone(),
             ahead: VecDeque::new(),
-            mark: format!("{MARK}={}", attempt.name),
+            mark: format!("{MARK}={}", attempt.dir.display()),
             output,
             is_drained: false,
             status: None,

@@ -40,8 +40,7 @@ impl Cluster {
             fs::create_dir(cluster.path(name)).unwrap();
         }
         cluster.start_munge();
-        let ports: Vec<TcpListener> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<u16> = ports.iter().map(|port| port.local_addr().unwrap().port()).collect();
+        let ports = free_ports();
         fs::write(
             cluster.conf(),
             configuration(cluster.dir.path(), max_array_size, &ports),
@@ -191,6 +190,12 @@ impl Drop for Cluster {
     }
 }
 
+/// Ports that nobody listened on a moment ago: of the controller, then of each node.
+fn free_ports() -> Vec<u16> {
+    let held: Vec<TcpListener> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    held.iter().map(|port| port.local_addr().unwrap().port()).collect()
+}
+
 fn kill(pid: &str, signal: Signal) {
     if let Some(pid) = pid.trim().parse().ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
@@ -236,7 +241,7 @@ JobRequeue=1
 KillWait=5
 SlurmdTimeout=10
 MinJobAge=300
-ReturnToService=2
+ReturnToService=0
 MpiDefault=none
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 SwitchType=switch/none
