@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod figures;
 pub mod gc;
 pub mod history;
+pub mod merge;
 pub mod plan;
 pub mod replay;
 pub mod settings;
@@ -63,6 +64,8 @@ pub enum Command {
     History(history::Args),
     /// Say what a sweep's counts carry, and how many clean runs would show a fix.
     Plan(plan::Args),
+    /// Copy sweeps of one thing that were made in different places into one.
+    Merge(merge::Args),
     /// Say whether a sweep can run here, and what to do where it cannot.
     Doctor(doctor::Args),
     /// Run the tests before a failure again, in one process, and find which of them it needs (runs tests).

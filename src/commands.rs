@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod gc;
 pub mod history;
 pub mod judged;
+pub mod merge;
 pub mod output;
 pub mod plan;
 pub mod reached;
@@ -51,6 +52,7 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Some(Command::Compare(args)) => compare::run(&args),
         Some(Command::History(args)) => history::run(&args),
         Some(Command::Plan(args)) => plan::run(&args),
+        Some(Command::Merge(args)) => merge::run(&args),
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
         Some(Command::Show(args)) => show::run(&args),

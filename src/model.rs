@@ -13,6 +13,7 @@ pub mod excerpt;
 pub mod exit;
 pub mod gate;
 pub mod history;
+pub mod merge;
 pub mod mode;
 pub mod outcome;
 pub mod plan;

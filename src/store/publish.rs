@@ -134,7 +134,7 @@ impl Sweep {
 
 /// Renames an attempt to its run. `false` where another result is there already: a directory that is not empty cannot
 /// be replaced by a rename.
-fn move_into_place(from: &Path, to: &Path) -> Result<bool, StoreError> {
+pub(super) fn move_into_place(from: &Path, to: &Path) -> Result<bool, StoreError> {
     let failed = |cause| StoreError::io("publish", to, cause);
     let ours = fs::symlink_metadata(from)
         .map(|found| durable::identity(&found))

@@ -83,6 +83,12 @@ impl Sweep {
         }
     }
 
+    /// The same under the lock.
+    pub(super) fn admitted(&self, spec: &Spec) -> Result<(), StoreError> {
+        let _lock = SharedLock::take(&self.dir).map_err(|error| self.in_users_words(error))?;
+        self.admit(spec).map_err(|error| self.in_users_words(error))
+    }
+
     /// Compares the specification with the one on disk, and writes it where there is none.
     fn admit(&self, spec: &Spec) -> Result<(), StoreError> {
         let known = scan::read_spec(&self.dir, &self.shown)?;

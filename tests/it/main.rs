@@ -11,6 +11,7 @@ mod docker;
 mod engine;
 mod local;
 mod logs;
+mod merge;
 mod messages;
 mod place;
 mod replay;
