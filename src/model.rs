@@ -15,6 +15,7 @@ pub mod gate;
 pub mod history;
 pub mod merge;
 pub mod mode;
+pub mod nodes;
 pub mod outcome;
 pub mod plan;
 pub mod record;

@@ -92,7 +92,7 @@ async fn engine(spec: &Spec, placing: &Placing) -> anyhow::Result<Option<PodmanS
     if spec.backend != BackendKind::Docker || is_named {
         return Ok(None);
     }
-    match docker::facts().await {
+    match docker::facts(None).await {
         Err(error @ (BackendError::Unreachable { .. } | BackendError::Forbidden { .. })) => {
             match PodmanService::start().await? {
                 Some(podman) => Ok(Some(podman)),

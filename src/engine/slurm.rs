@@ -2,7 +2,7 @@
 //! with every release; the commands, called as here, have not for ten years.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use chrono::Utc;
 
@@ -35,15 +35,19 @@ impl Slurm {
         Slurm { lines }
     }
 
-    /// Runs a command on one node of the cluster and returns what it prints.
+    /// Runs a command on one node of the cluster and returns what it prints, whatever it ended with.
     ///
     /// # Errors
-    /// No node could be had, or the command failed there.
+    /// No node could be had, or the command said nothing there.
     pub fn on_a_node(&self, command: &[String]) -> Result<String, EngineError> {
         let words = batch::words(&self.lines);
         let own = ["--ntasks=1", "--nodes=1", "--quiet"].map(str::to_owned);
         let all: Vec<String> = own.into_iter().chain(words).chain(command.iter().cloned()).collect();
-        call("srun", &all, None)
+        let output = run("srun", &all, None)?;
+        if output.stdout.is_empty() {
+            return said("srun", &output);
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
 
@@ -122,6 +126,10 @@ fn forgiving(program: &str, arguments: &[String]) -> Result<String, EngineError>
 
 /// Calls a program of Slurm and returns what it prints.
 fn call(program: &str, arguments: &[String], input: Option<&str>) -> Result<String, EngineError> {
+    said(program, &run(program, arguments, input)?)
+}
+
+fn run(program: &str, arguments: &[String], input: Option<&str>) -> Result<Output, EngineError> {
     use std::io::Write as _;
     let refused = |cause: String| EngineError::Refused {
         program: program.to_owned(),
@@ -143,14 +151,18 @@ fn call(program: &str, arguments: &[String], input: Option<&str>) -> Result<Stri
         // One that ends before it has read everything says why by itself.
         let _ = stdin.write_all(text.as_bytes());
     }
-    let output = child.wait_with_output().map_err(|error| refused(error.to_string()))?;
+    child.wait_with_output().map_err(|error| refused(error.to_string()))
+}
+
+/// What a program printed, or why it failed.
+fn said(program: &str, output: &Output) -> Result<String, EngineError> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let prefix = format!("{program}: error: ");
-    Err(refused(if lines.is_empty() {
+    let cause = if lines.is_empty() {
         output.status.to_string()
     } else {
         let lines: Vec<&str> = lines
@@ -158,5 +170,9 @@ fn call(program: &str, arguments: &[String], input: Option<&str>) -> Result<Stri
             .map(|line| line.strip_prefix(&prefix).unwrap_or(line))
             .collect();
         lines.join("; ")
-    }))
+    };
+    Err(EngineError::Refused {
+        program: program.to_owned(),
+        cause,
+    })
 }

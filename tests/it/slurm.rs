@@ -420,6 +420,60 @@ fn where_the_queue_cannot_be_asked_a_resume_refuses_unless_it_is_forced() {
 }
 
 #[test]
+fn doctor_looks_at_a_node_through_srun() {
+    let Some(cluster) = Cluster::start(1001) else { return };
+    let place = Place::passing();
+    let words = ["doctor", "--engine", "slurm", "--backend", "local", "--format", "json"];
+    let output = place_command(&place, &cluster, &words).output().unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["can_run"], true, "{found}");
+    let whats: Vec<&str> = found["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|check| check["what"].as_str().unwrap())
+        .collect();
+    assert!(whats.starts_with(&["slurm", "python", "logs"]), "{whats:?}");
+    let nowhere = [&words[..], &["--sbatch=--partition=nowhere"]].concat();
+    let output = place_command(&place, &cluster, &nowhere).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("error: `srun` refused: "),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn containers_run_on_the_nodes_too() {
+    if !crate::engine::daemon() {
+        return;
+    }
+    let Some(cluster) = Cluster::start(1001) else { return };
+    let place = Place::passing();
+    let words = [
+        "--engine",
+        "slurm",
+        "-i",
+        "host",
+        "-e",
+        "3",
+        "-j",
+        "2",
+        "--progress",
+        "plain",
+    ];
+    let output = place_command(&place, &cluster, &words).output().unwrap();
+    Ran::of(output).exits(0);
+    let rows = recorded_once(&place, 3);
+    assert!(
+        rows.values()
+            .all(|row| row["backend"] == "docker" && row["node"].starts_with('n')),
+        "{rows:?}"
+    );
+    assert_eq!(crate::engine::containers_of(place.dir.path()), "");
+}
+
+#[test]
 fn without_slurm_the_missing_program_is_named() {
     let place = Place::passing();
     let output = place

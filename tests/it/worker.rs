@@ -168,6 +168,42 @@ fn an_engine_that_breaks_the_attempt_leaves_no_record() {
 }
 
 #[test]
+fn where_no_engine_answers_podman_serves_for_the_workers_lifetime() {
+    if !engine::has("podman") {
+        return engine::skipped("no Podman");
+    }
+    let place = Place::passing();
+    place.run(&["--engine", "list", "-i", "host", "-e", "1"]).exits(0);
+    // A context whose socket is not there hides the engine that this machine may have.
+    let digest = "3fc9b689459d738f8c88a3a48aa9e33542016b7a4052e001aaa536fca74813cb";
+    fs::create_dir_all(place.path(&format!("docker/contexts/meta/{digest}"))).unwrap();
+    fs::write(
+        place.path(&format!("docker/contexts/meta/{digest}/meta.json")),
+        r#"{"Endpoints":{"docker":{"Host":"unix:///nonexistent/docker.sock"}}}"#,
+    )
+    .unwrap();
+    let output = worker(&place, "1")
+        .env_remove("DOCKER_HOST")
+        .env("DOCKER_CONFIG", place.path("docker"))
+        .env("DOCKER_CONTEXT", "something")
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert_eq!(place.rows("logs/serial")[&1]["verdict"], "passed", "{err}");
+    assert_eq!(place.rows("logs/serial")[&1]["backend"], "docker");
+    let services = Command::new("pgrep")
+        .args(["-f", "reproduce-flaky-podman-.*podman.sock"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&services.stdout),
+        "",
+        "the service ends with the worker"
+    );
+}
+
+#[test]
 fn there_is_no_worker_without_a_sweep() {
     let place = Place::passing();
     let output = worker(&place, "1").output().unwrap();

@@ -57,8 +57,8 @@ pub struct Facts {
 ///
 /// # Errors
 /// None answers, or not to this user.
-pub async fn facts() -> Result<Facts, BackendError> {
-    Ok(Engine::connect().await?.facts)
+pub async fn facts(docker_host: Option<&str>) -> Result<Facts, BackendError> {
+    Ok(Engine::connect_to(docker_host).await?.facts)
 }
 
 impl Engine {
