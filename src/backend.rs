@@ -12,9 +12,10 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
-use crate::model::{BackendKind, Spec};
+use crate::model::{BackendKind, Kept, Spec};
 
 mod autopsy;
+mod cores;
 mod creator;
 pub mod docker;
 mod elsewhere;
@@ -27,7 +28,7 @@ mod podman;
 mod shell;
 mod toolchain;
 
-pub use autopsy::Autopsy;
+pub use autopsy::{Autopsy, Then};
 pub use creator::{Creator, Fate, host_name};
 pub use elsewhere::Elsewhere;
 pub use error::BackendError;
@@ -124,9 +125,24 @@ pub trait Session: Send {
 
     /// Looks at what a hung session is doing and writes it below `run_dir`, within `budget` and before anything is
     /// sent to end it. The session may go on afterwards, or end. A session that runs nowhere leaves nothing to see.
-    fn autopsy<'a>(&'a mut self, run_dir: &'a Path, budget: Duration) -> BoxFuture<'a, Autopsy> {
-        let _ = (run_dir, budget);
+    fn autopsy<'a>(&'a mut self, run_dir: &'a Path, budget: Duration, then: Then) -> BoxFuture<'a, Autopsy> {
+        let _ = (run_dir, budget, then);
         Box::pin(std::future::ready(Autopsy::default()))
+    }
+
+    /// Whether it can be left running when its time is over.
+    fn can_be_kept(&self) -> bool {
+        false
+    }
+
+    /// Leaves the session as it is for so long, with somebody in place to end it then; `finish` is the next call.
+    ///
+    /// # Errors
+    /// It cannot be left, and is as it was.
+    fn keep(&mut self, time: Duration) -> BoxFuture<'_, Result<Kept, BackendError>> {
+        let _ = time;
+        let what = "a session of this machine is not kept: nothing would end it afterwards".to_owned();
+        Box::pin(std::future::ready(Err(BackendError::Unfit { what, hint: None })))
     }
 
     /// Reads the facts of a session whose output has ended, hands the files it wrote to the caller, and removes
@@ -195,6 +211,7 @@ mod tests {
                 total_s: 60.0,
                 silence_s: None,
                 silence_auto: false,
+                keep_s: None,
                 grace_s: 10.0,
             },
             max_attempts: 3,

@@ -9,9 +9,11 @@ pub mod classify;
 pub mod compare;
 pub mod demo;
 pub mod doctor;
+pub mod export;
 pub mod figures;
 pub mod gc;
 pub mod history;
+pub mod import;
 pub mod merge;
 pub mod plan;
 pub mod replay;
@@ -76,6 +78,10 @@ pub enum Command {
     Classify(classify::Args),
     /// Show one run: what happened, the lines that say so, what ran before, how to repeat it.
     Show(show::Args),
+    /// Put runs into one file for somebody else, with their evidence and without secrets.
+    Export(export::Args),
+    /// Take the runs of such a file in.
+    Import(import::Args),
     /// Check, list or begin the rules that name causes.
     Signatures(signatures::Args),
     /// Run one iteration of a sweep and record it (runs tests); what engines on other machines call.

@@ -13,15 +13,19 @@ pub mod classify;
 pub mod compare;
 pub mod demo;
 pub mod doctor;
+pub mod export;
 pub mod gc;
 pub mod history;
+pub mod import;
 pub mod judged;
 pub mod merge;
 pub mod output;
+pub mod place;
 pub mod plan;
 pub mod reached;
 pub mod replay;
 pub mod report;
+pub mod secrets;
 pub mod show;
 pub mod signatures;
 pub mod source;
@@ -56,6 +60,8 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
         Some(Command::Show(args)) => show::run(&args),
+        Some(Command::Export(args)) => export::run(&args),
+        Some(Command::Import(args)) => import::run(&args),
         Some(Command::Signatures(args)) => signatures::run(&args),
         Some(Command::Worker(args)) => Ok(worker::run(&args)),
         Some(Command::Man) => words::man(),

@@ -10,19 +10,17 @@ use tokio::time::Instant;
 
 use crate::backend::{Attempt, Backend, BackendError, Ended};
 use crate::judge::{self, SignatureSet};
-use crate::model::{EndedBy, Exit, Outcome, OutcomeKind, Spec, Verdict};
+use crate::model::{EndedBy, Exit, Kept, Outcome, OutcomeKind, Spec, Verdict};
 use crate::pytest::trail::TRAIL_ENV;
 use crate::store::{self, AttemptDir, Claimed, Published, StoreError, Sweep};
 
 mod follow;
 mod live;
 mod quiet;
-mod surroundings;
 
 use follow::{Broken, Followed, cancelled, follow};
 pub use live::Live;
 pub use quiet::Quiet;
-use surroundings::Surroundings;
 
 /// The signal by which a session is asked to end.
 const TERM: i32 = 15;
@@ -83,6 +81,15 @@ pub enum Progress {
         attempt: u32,
         /// What can be seen of it.
         live: Arc<Live>,
+    },
+    /// It hung, and was to be left running.
+    Kept {
+        /// Number of the arm, from 0.
+        arm: usize,
+        /// Number of the iteration.
+        iteration: u32,
+        /// Where it is, or why it was ended all the same.
+        kept: Result<Kept, String>,
     },
     /// The world broke under an attempt.
     Lost {
@@ -155,7 +162,12 @@ pub async fn run(
         });
         let executed = execute(&context, iteration, &mut dir, &live, &mut cancel).await;
         let (mut exit, lost) = match executed {
-            Executed::Ended(exit) => (*exit, None),
+            Executed::Ended { exit, kept } => {
+                if let Some(kept) = kept {
+                    let _ = progress.send(Progress::Kept { arm, iteration, kept });
+                }
+                (*exit, None)
+            }
             Executed::Cancelled => {
                 context.sweep.lose(dir, "ended by the user")?;
                 return Ok(Answer::Cancelled);
@@ -232,6 +244,11 @@ fn facts(context: &Context, ended: Option<&Ended>, ended_by: EndedBy) -> Exit {
         ended_by,
         backend: Some(context.spec.backend.as_str().to_owned()),
         node: Some(context.node.clone()),
+        cores: std::thread::available_parallelism()
+            .ok()
+            .and_then(|cores| u32::try_from(cores.get()).ok()),
+        jobs: Some(context.spec.jobs),
+        tool: Some(context.spec.tool.clone()),
         image: Some(context.spec.image.clone()).filter(|image| !image.is_empty()),
         image_id: context.spec.image_id.clone(),
         argv: context.argv.clone(),
@@ -248,7 +265,10 @@ fn facts(context: &Context, ended: Option<&Ended>, ended_by: EndedBy) -> Exit {
 
 /// How an attempt ended.
 enum Executed {
-    Ended(Box<Exit>),
+    Ended {
+        exit: Box<Exit>,
+        kept: Option<Result<Kept, String>>,
+    },
     Cancelled,
     Lost(BackendError),
     Unrecorded(StoreError),
@@ -264,7 +284,8 @@ async fn execute(
 ) -> Executed {
     let sweep = context.sweep.dir();
     let attempt = attempt(&context.spec, &context.argv, sweep, iteration, dir.name(), dir.path());
-    let surroundings = Surroundings::of(&context.sweep, iteration);
+    let co_runners = context.sweep.co_runners(iteration).ok();
+    let load = machine_load();
     let began = Utc::now();
     let mut session = match context.backend.start(&attempt).await {
         Ok(session) => session,
@@ -295,8 +316,10 @@ async fn execute(
     if exit.ended_by == EndedBy::Itself && exit.signal == Some(TERM) && is_cut_short(cancel).await {
         return Executed::Cancelled;
     }
-    surroundings.write(&mut exit);
+    exit.co_runners = co_runners;
+    exit.load = Some(load);
     exit.quiet_s = Some(rounded(followed.longest_quiet));
+    exit.trail_bytes = followed.trail_bytes;
     exit.started_at = Some(ended.started_at.unwrap_or(began));
     // The engine's own stamps leave out what it took to set the container up and to tell us of its end.
     let measured = ended
@@ -304,7 +327,17 @@ async fn execute(
         .zip(ended.finished_at)
         .and_then(|(from, to)| (to - from).to_std().ok());
     exit.duration_s = Some(rounded(measured.unwrap_or(duration)));
-    Executed::Ended(Box::new(exit))
+    exit.kept = followed.kept.as_ref().and_then(|kept| kept.clone().ok());
+    Executed::Ended {
+        exit: Box::new(exit),
+        kept: followed.kept,
+    }
+}
+
+/// Processes that want to run on this machine, averaged over the last minute.
+fn machine_load() -> f64 {
+    let fixed_point = rustix::system::sysinfo().loads[0];
+    (fixed_point as f64 / 65536.0 * 100.0).round() / 100.0
 }
 
 /// Whether a session that ended by TERM had it from whoever ends us too: a terminal or a batch system signals every

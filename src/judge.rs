@@ -48,7 +48,13 @@ pub fn judge(run: &dyn RunFiles, exit: Option<&Exit>, signatures: &SignatureSet)
         Some((name, reader)) => (name, console::read(reader)?),
         None => ("run.log".to_owned(), console::Console::default()),
     };
-    let trail = run.trail()?.map(trail::read).transpose()?;
+    // What a session wrote once we had set out to end it is our doing: a signal that asks for its stacks may end the
+    // very wait that was the hang.
+    let length = exit.and_then(|exit| exit.trail_bytes).unwrap_or(u64::MAX);
+    let trail = run
+        .trail()?
+        .map(|reader| trail::read(std::io::Read::take(reader, length)))
+        .transpose()?;
     let facts = facts::Facts {
         file: name,
         console,

@@ -4,6 +4,7 @@
 //! for a reason outside its arguments.
 
 pub mod arms;
+pub mod bundle;
 pub mod comparison;
 pub mod conditions;
 pub mod drift;
@@ -19,6 +20,7 @@ pub mod nodes;
 pub mod outcome;
 pub mod plan;
 pub mod record;
+pub mod redact;
 pub mod replay;
 pub mod shrink;
 pub mod side;
@@ -32,7 +34,7 @@ pub mod test_rate;
 pub mod ticket;
 
 pub use event::{Event, EventKind};
-pub use exit::{EndedBy, Exit};
+pub use exit::{EndedBy, Exit, Kept};
 pub use mode::Mode;
 pub use outcome::{Counts, Crash, CrashKind, Evidence, Outcome, OutcomeKind, Verdict};
 pub use record::Record;

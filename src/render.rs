@@ -1,6 +1,7 @@
 //! Values in, text out: one file a report and format. Nothing in here reads a file or knows a terminal.
 
 pub mod annotations;
+pub mod bundle;
 pub mod compare;
 pub mod csv;
 pub mod figures;

@@ -8,9 +8,12 @@ use crate::model::Event;
 use crate::model::stop::Live;
 use crate::render::visible::short;
 
+pub mod follow;
 mod jsonl;
 mod plain;
 mod progress;
+
+pub use progress::Counting;
 
 /// Something that shows a sweep while it runs. Called by one task only, in the order of events; an error switches it off.
 pub trait Reporter: Send {

@@ -6,6 +6,7 @@
 //! nor believed.
 
 mod attempt;
+mod bundle;
 mod claim;
 mod durable;
 mod error;
@@ -23,6 +24,7 @@ mod watch;
 mod worker;
 
 pub use attempt::AttemptDir;
+pub use bundle::{Bundle, Placed, Unpacked, place, unpack};
 pub use claim::{Claim, Claimed};
 pub use error::StoreError;
 pub use files::{RunDir, run_files};
@@ -31,8 +33,8 @@ pub use layout::{TRAIL, iteration_of, natural_order, run_name};
 pub use merge::{Provenance, identities};
 pub use publish::{Published, write_outcome};
 pub use replays::{REPLAY_LIST, recorded_run, replays_dir, shell_dir, spec, write_list};
-pub use rows::{Rebuilt, rebuild_rows};
-pub use scan::{Scan, ScannedRun, recorded, scan};
+pub use rows::{Rebuilt, rebuild};
+pub use scan::{Scan, ScannedRun, read_run, recorded, scan};
 pub use sweep::{Keep, Sweep};
 pub use tickets::Submitting;
-pub use watch::{InFlight, in_flight, sweeps_of_this_machine};
+pub use watch::{InFlight, RunStamp, in_flight, log_of, stamps, sweeps_of_this_machine};

@@ -28,6 +28,26 @@ const LOOK: &str = include_str!("autopsy/look.py");
 const STACKS_SIGNAL: &str = "60";
 /// Directory below the run's that everything goes into.
 const DIR: &str = "autopsy";
+/// Where the session's plugin has processes write their stacks, below the run's directory.
+const STACKS: &str = ".stacks";
+
+/// What is done with the session after an autopsy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It is ended.
+    End,
+    /// It stays as it is: nothing is done that could change what it waits for.
+    Keep,
+}
+
+impl Then {
+    fn word(self) -> &'static str {
+        match self {
+            Then::End => "end",
+            Then::Keep => "keep",
+        }
+    }
+}
 
 /// What an autopsy found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,6 +101,8 @@ pub(super) struct Examination {
     threads: String,
     python: Vec<Section>,
     native: Vec<(i32, String)>,
+    /// Where in the file the stacks of the process begin that was asked last, and which process that is.
+    asked: Option<(u64, String)>,
     /// Whether processes were aborted for their stacks, which they print themselves.
     pub(super) has_aborted: bool,
 }
@@ -96,6 +118,7 @@ impl Examination {
             threads: String::new(),
             python: Vec::new(),
             native: Vec::new(),
+            asked: None,
             has_aborted: false,
         }
     }
@@ -106,7 +129,7 @@ impl Examination {
     }
 
     /// Looks at everything, and writes down each thing as soon as it is known.
-    pub(super) async fn examine(&mut self, bedside: &dyn Bedside) {
+    pub(super) async fn examine(&mut self, bedside: &dyn Bedside, then: Then) {
         if let Err(error) = std::fs::create_dir_all(&self.dir) {
             self.note(format!("failed to create `{}`: {error}", self.dir.display()));
             return;
@@ -129,7 +152,9 @@ impl Examination {
             let inside: Vec<String> = seen.iter().map(|seen| seen.inside.to_string()).collect();
             inside.join(",")
         };
-        let arguments = ["-ISc", LOOK, &which, STACKS_SIGNAL].map(str::to_owned).to_vec();
+        let arguments = ["-ISc", LOOK, &which, STACKS_SIGNAL, then.word()]
+            .map(str::to_owned)
+            .to_vec();
         let mut program = match tokio::time::timeout(budget * 2 / 5, bedside.python(arguments)).await {
             Ok(Ok(program)) => Some(program),
             Ok(Err(cause)) => {
@@ -159,6 +184,7 @@ impl Examination {
             .await;
             let asked = program.read("end", self.until).await;
             self.take("end", asked);
+            self.read_stacks();
         }
         if let Some(text) = logs::tails(&self.run_dir, DIR) {
             self.write("logs.txt", &text);
@@ -178,11 +204,35 @@ impl Examination {
                     self.threads = section.text;
                 }
                 "files" => self.write("files.txt", &section.text),
-                "stacks" => self.python.push(section),
+                "stacks" => {
+                    self.asked = None;
+                    self.python.push(section);
+                }
+                "asked" => self.asked = asked(&section.text),
                 "note" => self.note(section.text.trim().to_owned()),
                 "aborted" => self.has_aborted = true,
                 _ => {}
             }
+        }
+    }
+
+    /// The stacks of a process that was asked for them and ended the session with its answer, as one does whose hang
+    /// was a wait that the signal cut short; the looking program ended with it.
+    fn read_stacks(&mut self) {
+        let Some((start, process)) = self.asked.take() else {
+            return;
+        };
+        let path = self.run_dir.join(STACKS);
+        let written = std::fs::read(path).unwrap_or_default();
+        let start = usize::try_from(start).unwrap_or(usize::MAX).min(written.len());
+        let text = String::from_utf8_lossy(&written[start..]).into_owned();
+        if !text.trim().is_empty() {
+            self.autopsy.notes.retain(|note| !note.ends_with("at `end`"));
+            self.note("asking for the stacks ended what the session waited for, and it went on".to_owned());
+            self.python.push(Section {
+                name: "stacks".to_owned(),
+                text: format!("{process}\n{text}"),
+            });
         }
     }
 
@@ -227,4 +277,10 @@ impl Examination {
         self.autopsy.files.sort_by_key(|file| !file.ends_with("/stacks.txt"));
         self.autopsy
     }
+}
+
+/// Reads the section that names a process before it is asked.
+fn asked(text: &str) -> Option<(u64, String)> {
+    let (start, process) = text.trim_end().split_once('\n')?;
+    Some((start.parse().ok()?, process.to_owned()))
 }

@@ -146,7 +146,7 @@ impl Docker {
         } else {
             self.launch_container(&mut instance, &name).await?
         };
-        Ok(running.with_ownership(ownership))
+        Ok(running.with_ownership(ownership).with_cores(self.plan.cores(attempt)))
     }
 
     /// Starts a container without what this engine turns out not to be able to do: one that itself runs in a
@@ -299,6 +299,7 @@ impl Docker {
     fn notes(&self) -> Vec<String> {
         let mut notes = self.notes.clone();
         let Lacks { limits, init } = self.lacks();
+        notes.extend(self.plan.no_cores());
         if init {
             notes.push("the engine has no init process to give (install catatonit); one of ours stands in".to_owned());
         }

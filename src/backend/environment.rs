@@ -3,6 +3,9 @@
 use crate::model::Spec;
 use crate::model::spec::Recipe;
 
+/// Variable by which the processes of a session, and what is left of them, are found again.
+pub(super) const MARK: &str = "REPRODUCE_FLAKY_ATTEMPT";
+
 /// What the recipe sets where nobody else does.
 const DEFAULTS: [(&str, &str); 6] = [
     ("HF_HUB_OFFLINE", "1"),

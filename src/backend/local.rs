@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use chrono::Utc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use rustix::process::{Pid, kill_process, kill_process_group};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, kill_process_group, setrlimit};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -20,14 +20,13 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use super::autopsy::native::Seen;
-use super::autopsy::{Autopsy, Bedside, Examination, Program};
-use super::environment::Environment;
+use super::autopsy::{Autopsy, Bedside, Examination, Program, Then};
+use super::cores::{Cores, Pattern, View};
+use super::environment::{Environment, MARK};
 use super::toolchain::{self, Report};
-use super::{Attempt, Backend, BackendError, Ended, KILL_WAIT, Plugin, Probe, Session, Signal, Tell, packages};
+use super::{Attempt, Backend, BackendError, Ended, KILL_WAIT, Plugin, Probe, Session, Signal, Tell, cores, packages};
 use crate::model::{Spec, Workspace};
 
-/// Variable by which the processes of a session are found again, also those that left its process group.
-const MARK: &str = "REPRODUCE_FLAKY_ATTEMPT";
 /// How long the rest of the output may take once everything of the session has been killed.
 const DRAIN: Duration = Duration::from_secs(2);
 /// A pipe's worth of output.
@@ -54,7 +53,18 @@ pub(super) async fn open(
         });
     }
     let report = toolchain::examine(&spec.directory, &[]).await?;
+    if spec.container.cores {
+        allow_cores();
+    }
     let mut notes = without_effect(spec);
+    if spec.deadlines.keep_s.is_some() {
+        notes.push("without containers a session that hangs is not kept: nothing would end it afterwards".to_owned());
+    }
+    if spec.container.cores
+        && let Err(cause) = core_place(&spec.directory)
+    {
+        notes.push(format!("cores are not collected: {cause}"));
+    }
     let mut modules = Vec::new();
     if let Some(plugin) = plugin {
         modules.push(packages::keep_plugin(plugin)?.to_string_lossy().into_owned());
@@ -72,6 +82,30 @@ pub(super) async fn open(
         python: report.executable,
         notes,
     })
+}
+
+/// Where cores of processes of this machine are, that work in this directory.
+fn core_place(directory: &Path) -> Result<cores::Place, String> {
+    let limit = getrlimit(Resource::Core).maximum;
+    if limit == Some(0) {
+        return Err("their size is limited to 0 (ulimit -Hc)".to_owned());
+    }
+    Pattern::current().place(&View {
+        works_in: Some(directory),
+        mounts: &[(PathBuf::from("/"), "/".to_owned())],
+    })
+}
+
+/// Raises this process's own limit of cores, which what it starts inherits.
+fn allow_cores() {
+    let limit = getrlimit(Resource::Core);
+    let _ = setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
 }
 
 /// What was asked for that only a container can have.
@@ -138,6 +172,14 @@ impl Local {
         } else {
             self.spec.directory.clone()
         };
+        let cores = match core_place(&directory) {
+            Ok(place) if self.spec.container.cores => Some(Cores {
+                place,
+                attempt: attempt.name.clone(),
+                dir: attempt.dir.clone(),
+            }),
+            Ok(_) | Err(_) => None,
+        };
         let (reader, writer) = std::io::pipe().map_err(refused("open a pipe"))?;
         let output = pipe::Receiver::from_owned_fd(reader.into()).map_err(refused("open a pipe"))?;
         let (program, arguments) = attempt.argv.split_first().ok_or_else(|| BackendError::Refused {
@@ -188,6 +230,8 @@ impl Local {
             killed_at: None,
             drained_by: None,
             temporary: Some(temporary),
+            cores,
+            has_aborted: false,
         })
     }
 }
@@ -239,6 +283,9 @@ struct Running {
     killed_at: Option<Instant>,
     drained_by: Option<Instant>,
     temporary: Option<TempDir>,
+    cores: Option<Cores>,
+    /// Whether processes were aborted for their stacks.
+    has_aborted: bool,
 }
 
 impl Running {
@@ -312,15 +359,16 @@ impl Session for Running {
         std::future::ready(Ok(())).boxed()
     }
 
-    fn autopsy<'a>(&'a mut self, run_dir: &'a Path, budget: Duration) -> BoxFuture<'a, Autopsy> {
+    fn autopsy<'a>(&'a mut self, run_dir: &'a Path, budget: Duration, then: Then) -> BoxFuture<'a, Autopsy> {
         async move {
             let bedside = Here {
                 python: self.python.clone(),
                 mark: self.mark.clone(),
             };
             let mut examination = Examination::new(run_dir, budget);
-            examination.examine(&bedside).await;
+            examination.examine(&bedside, then).await;
             if examination.has_aborted {
+                self.has_aborted = true;
                 let (mut printed, mut pieces) = (Vec::new(), VecDeque::new());
                 let patience = examination.left().min(Duration::from_secs(2));
                 let _ = tokio::time::timeout(patience, async {
@@ -344,6 +392,9 @@ impl Session for Running {
                 && let Ok(status) = tokio::time::timeout(KILL_WAIT, self.child.wait()).await
             {
                 self.ended(status)?;
+            }
+            if let Some(cores) = self.cores.take() {
+                cores.collect(None, self.has_aborted).await;
             }
             if let Some(temporary) = self.temporary.take() {
                 // A large one takes a while; a file that cannot be removed is no reason to lose the answer.

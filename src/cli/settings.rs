@@ -15,6 +15,10 @@ pub const FILE_NAME: &str = "reproduce-flaky.toml";
 /// Flags that say what to do now; in a file they would make every call do it.
 const NEVER_SET: [&str; 5] = ["dry-run", "retry", "force", "help", "version"];
 
+/// The one list that is no flag of a sweep, and that the command line adds to instead of replacing it: what is secret
+/// stays secret whatever else is asked for.
+const ADDED: &str = "redact";
+
 /// A settings file, read and checked for its form.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -163,7 +167,8 @@ impl Settings {
         };
         let mut added: Vec<OsString> = Vec::new();
         for Flag { name, line, values } in &self.flags {
-            if NEVER_SET.contains(&name.as_str()) || find(&root, name).is_none() {
+            let is_known = find(&root, name).is_some() || name == ADDED;
+            if NEVER_SET.contains(&name.as_str()) || !is_known {
                 return Err(self.wrong(name, *line, "no flag of a sweep has this name"));
             }
             let Some((id, takes_values)) = find(command, name) else {
@@ -178,7 +183,7 @@ impl Settings {
                 && matches
                     .try_get_one::<u32>("chunk_size")
                     .is_ok_and(|size| size.is_some());
-            if is_said || is_displaced {
+            if (is_said && name != ADDED) || is_displaced {
                 continue;
             }
             if takes_values {

@@ -27,7 +27,8 @@ pub struct Args {
         hide_env = true
     )]
     pub logs_dir: PathBuf,
-    /// Show it again and again until Ctrl-C, which ends nothing but this view.
+    /// Show it live: keys select a run, open its log or its evidence, and leave; leaving ends nothing. A pipe gets each
+    /// state once.
     #[arg(short, long)]
     pub follow: bool,
     /// Time between two looks.

@@ -43,6 +43,12 @@ pub struct Args {
     /// Confidence of the intervals.
     #[arg(long, default_value = "0.95", value_name = "SHARE", value_parser = confidence)]
     pub confidence: f64,
+    /// Something else that no page may show: a regular expression, whose group is the secret if it has one; repeatable.
+    #[arg(long, value_name = "REGEX")]
+    pub redact: Vec<String>,
+    /// Leave secrets in a page as they are.
+    #[arg(long, conflicts_with = "redact")]
+    pub no_redact: bool,
     /// File or folder of signatures instead of the built-in ones, for iterations that have no judgement yet.
     #[arg(long, value_name = "PATH")]
     pub signatures: Option<PathBuf>,

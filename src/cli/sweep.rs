@@ -59,6 +59,12 @@ pub struct Args {
     /// Longest time without any output before it is ended as a hang; `auto` learns it from the iterations that passed.
     #[arg(long, value_name = "D|auto", help_heading = "How")]
     pub silence: Option<Silence>,
+    /// What becomes of an iteration that hangs, once it is known what it was doing: ended, or its container left running to be looked into.
+    #[arg(long, default_value = "end", value_name = "WHAT", help_heading = "How")]
+    pub on_hang: OnHang,
+    /// How long the container of a hung iteration is left running.
+    #[arg(long, default_value = "1h", value_name = "D", value_parser = duration, help_heading = "How")]
+    pub keep_for: Duration,
     /// Time a session gets between TERM and KILL.
     #[arg(long, default_value = "10s", value_name = "D", value_parser = duration, help_heading = "How")]
     pub grace: Duration,
@@ -152,6 +158,9 @@ pub struct Args {
     /// User inside the containers.
     #[arg(long, value_name = "USER", help_heading = "Where")]
     pub user: Option<String>,
+    /// Collect the core of a process that crashes, with its native backtrace, where the machine's core_pattern allows it.
+    #[arg(long, help_heading = "Where")]
+    pub cores: bool,
     /// What a container sees of this directory: itself, itself read-only, or a pristine copy whose changes are discarded.
     #[arg(long, default_value = "rw", value_name = "HOW", help_heading = "Where")]
     pub workspace: WorkspaceArg,
@@ -283,6 +292,15 @@ impl From<WorkspaceArg> for Workspace {
             WorkspaceArg::Fresh => Workspace::Fresh,
         }
     }
+}
+
+/// `--on-hang`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnHang {
+    /// It is ended.
+    End,
+    /// Its container goes on running for `--keep-for`.
+    Keep,
 }
 
 /// `--without`.

@@ -2,7 +2,6 @@
 
 use anyhow::Context as _;
 
-use crate::backend::Fate;
 use crate::backend::docker::{self, Leftover, LeftoverKind};
 use crate::cli::gc::Args;
 use crate::exit_code::ExitCode;
@@ -16,16 +15,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("failed to start the scheduler")?;
     let all = runtime.block_on(docker::leftovers())?;
     let removed: Vec<Leftover> = if args.dry_run {
-        all.iter()
-            .filter(|leftover| leftover.fate == Fate::Gone)
-            .cloned()
-            .collect()
+        all.iter().filter(|leftover| leftover.is_due()).cloned().collect()
     } else {
         runtime.block_on(docker::reap())?
     };
     let verb = if args.dry_run { "would be removed" } else { "removed" };
     for leftover in &removed {
         anstream::println!("{verb}: {}", described(leftover));
+    }
+    for left in all.iter().filter(|left| !removed.contains(left)) {
+        if let (LeftoverKind::Container, Some(until)) = (left.kind, left.kept_until) {
+            let until = until.format("%Y-%m-%d %H:%M:%S UTC");
+            anstream::println!("kept until {until}: {}", described(left));
+        }
     }
     let kept = all.len() - removed.len().min(all.len());
     anstream::println!("{} {verb}, {kept} in use or of other hosts left alone", removed.len());

@@ -36,6 +36,5 @@ pub fn tally(sweep: &Judged) -> TestTally {
 /// The tests that an iteration started, each once; `None` where it left no trail.
 fn started(record: &Record) -> Option<BTreeSet<String>> {
     let files = store::run_files(&record.dir).ok()?;
-    let trail = trail::read(files.trail().ok()??).ok()?;
-    (trail.lines > 0).then(|| trail.tests.into_iter().map(|test| test.id).collect())
+    trail::started(files.trail().ok()??).ok()?
 }

@@ -1,7 +1,8 @@
 //! The report page of `summary`: fetches what the logs say around the evidence, within bounds, and has it drawn.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, BufRead, BufReader};
 
 use chrono::Utc;
 use rayon::prelude::*;
@@ -12,10 +13,12 @@ use crate::judge::SignatureSet;
 use crate::model::arms;
 use crate::model::comparison::{Comparison, Question};
 use crate::model::excerpt::{self, Around, Excerpt};
+use crate::model::redact::{Found, Redacted, Redactor};
 use crate::model::side::Side;
 use crate::model::summary::Summary;
-use crate::model::{Evidence, Record, Verdict};
+use crate::model::{Evidence, Record, Spec, Verdict};
 use crate::render::html::{self, Report, Sheet};
+use crate::store::RunDir;
 use crate::{cli, store};
 
 /// Lines shown around one that matters: what led to it, and the stack that follows it.
@@ -29,33 +32,60 @@ const MOST_AUTOPSY: (usize, usize, usize) = (4, 400, 24_000);
 /// How many iterations are read at a time; what does not fit any more is not read at all.
 const AT_A_TIME: usize = 64;
 
-/// The page for some sweeps. Where they were named one by one, the first is what the others are compared with.
+/// The page for some sweeps. Where they were named one by one, the first is what the others are compared with. A
+/// redactor keeps secrets out of it.
 #[must_use]
-pub fn page(sweeps: &[Judged], is_compared: bool, signatures: &SignatureSet, confidence: f64) -> String {
-    let summaries: Vec<Summary> = sweeps
+pub fn page(
+    sweeps: &[Judged],
+    is_compared: bool,
+    signatures: &SignatureSet,
+    confidence: f64,
+    redactor: Option<&Redactor>,
+) -> String {
+    let mut summaries: Vec<Summary> = sweeps
         .iter()
         .map(|sweep| sweep.summary(signatures, confidence))
         .collect();
-    let excerpts = excerpts(sweeps, html::MOST_EVIDENCE);
+    let mut found = Found::default();
+    let excerpts = excerpts(sweeps, html::MOST_EVIDENCE, redactor, &mut found);
     let comparisons = if is_compared {
         comparisons(sweeps, confidence)
     } else {
         Vec::new()
     };
-    let sheets: Vec<Sheet<'_>> = sweeps
+    let mut facts: Vec<(Option<Spec>, Cow<'_, [Record]>)> = sweeps
+        .iter()
+        .map(|sweep| (sweep.spec.clone(), Cow::Borrowed(&sweep.records[..])))
+        .collect();
+    if let Some(redactor) = redactor {
+        for summary in &mut summaries {
+            redactor.summary(summary, &mut found);
+        }
+        for (spec, records) in &mut facts {
+            if let Some(spec) = spec {
+                redactor.spec(spec, &mut found);
+            }
+            records
+                .to_mut()
+                .iter_mut()
+                .for_each(|record| redactor.record(record, &mut found));
+        }
+    }
+    let sheets: Vec<Sheet<'_>> = facts
         .iter()
         .zip(&summaries)
         .zip(&excerpts)
-        .map(|((sweep, summary), excerpts)| Sheet {
+        .map(|(((spec, records), summary), excerpts)| Sheet {
             summary,
-            spec: sweep.spec.as_ref(),
-            records: &sweep.records,
+            spec: spec.as_ref(),
+            records,
             excerpts,
         })
         .collect();
     html::page(&Report {
         sheets: &sheets,
         comparisons: &comparisons,
+        redacted: redactor.map(|_| found.words()),
         tool: &cli::version(),
         made_at: Some(Utc::now()),
     })
@@ -89,7 +119,12 @@ fn comparisons(sweeps: &[Judged], confidence: f64) -> Vec<Comparison> {
 
 /// What the logs say around the evidence, sweep by sweep, at most so many bytes in all. The first failures of every
 /// cause come first, so that a frequent one does not crowd out a rare one.
-fn excerpts(sweeps: &[Judged], mut room: usize) -> Vec<BTreeMap<u32, Vec<Excerpt>>> {
+fn excerpts(
+    sweeps: &[Judged],
+    mut room: usize,
+    redactor: Option<&Redactor>,
+    redacted: &mut Found,
+) -> Vec<BTreeMap<u32, Vec<Excerpt>>> {
     let mut found: Vec<BTreeMap<u32, Vec<Excerpt>>> = vec![BTreeMap::new(); sweeps.len()];
     let mut order: Vec<(usize, usize, &Record)> = Vec::new();
     for (index, sweep) in sweeps.iter().enumerate() {
@@ -104,7 +139,7 @@ fn excerpts(sweeps: &[Judged], mut room: usize) -> Vec<BTreeMap<u32, Vec<Excerpt
     }
     order.sort_by_key(|(rank, index, record)| (*rank, *index, record.iteration));
     for part in order.chunks(AT_A_TIME) {
-        let read: Vec<Vec<Excerpt>> = part.par_iter().map(|(_, _, record)| of_one(record)).collect();
+        let read: Vec<Vec<Excerpt>> = part.par_iter().map(|(_, _, record)| of_one(record, redactor)).collect();
         for ((_, index, record), excerpts) in part.iter().zip(read) {
             let needed = size(record, &excerpts);
             if needed > room {
@@ -115,6 +150,9 @@ fn excerpts(sweeps: &[Judged], mut room: usize) -> Vec<BTreeMap<u32, Vec<Excerpt
                 continue;
             }
             room -= needed;
+            for line in excerpts.iter().flat_map(|excerpt| &excerpt.lines) {
+                redacted.add(&Found::shown(line));
+            }
             found[*index].insert(record.iteration, excerpts);
         }
     }
@@ -149,7 +187,7 @@ fn size(record: &Record, excerpts: &[Excerpt]) -> usize {
 }
 
 /// What the logs of one iteration say; a log that cannot be read says nothing.
-fn of_one(record: &Record) -> Vec<Excerpt> {
+fn of_one(record: &Record, redactor: Option<&Redactor>) -> Vec<Excerpt> {
     let Ok(files) = store::run_files(&record.dir) else {
         return Vec::new();
     };
@@ -170,13 +208,32 @@ fn of_one(record: &Record) -> Vec<Excerpt> {
     let mut found = Vec::new();
     for (file, lines) in wanted {
         let read = |reader| excerpt::around(reader, file, &lines, AROUND);
-        found.extend(files.text(file).map(read).and_then(Result::ok).unwrap_or_default());
+        found.extend(
+            text(&files, file, redactor)
+                .map(read)
+                .and_then(Result::ok)
+                .unwrap_or_default(),
+        );
     }
     let (most_files, most_lines, most_bytes) = MOST_AUTOPSY;
     for name in files.autopsy().into_iter().take(most_files) {
         let read = |reader| -> io::Result<Excerpt> { excerpt::head(reader, &name, most_lines, most_bytes) };
-        let text = files.text(&name).map(read).and_then(Result::ok);
+        let text = text(&files, &name, redactor).map(read).and_then(Result::ok);
         found.extend(text.filter(|excerpt| !excerpt.is_empty()));
     }
+    if let Some(redactor) = redactor {
+        for excerpt in &mut found {
+            redactor.clean(&mut excerpt.file, &mut Found::default());
+        }
+    }
     found
+}
+
+/// A file of a run, without its secrets: they are taken out before lines are cut, so that no part of one is left.
+fn text<'a>(files: &'a RunDir, name: &str, redactor: Option<&'a Redactor>) -> Option<Box<dyn BufRead + 'a>> {
+    let reader = files.text(name)?;
+    Some(match redactor {
+        Some(redactor) => Box::new(BufReader::new(Redacted::new(reader, redactor))),
+        None => reader,
+    })
 }

@@ -5,28 +5,24 @@ use std::fs;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::judged::CONFIDENCE;
-use super::output;
+use super::{output, place};
 use crate::cli::status::{Args, Format};
 use crate::exit_code::ExitCode;
 use crate::message::usage;
-use crate::model::durations::Spread;
-use crate::model::status::{Latest, Running, SweepStatus};
-use crate::model::summary::{Method, Rate};
-use crate::model::{Outcome, Verdict};
+use crate::model::status::SweepStatus;
 use crate::render::paint::Paint;
 use crate::render::status;
-use crate::render::visible::short;
-use crate::store::{self, InFlight, Scan};
+use crate::reporter::follow;
+use crate::store;
+
+mod look;
+
+use look::Watched;
 
 /// Width that is safe on every terminal.
 const WIDTH: usize = 80;
-
-/// How many of the last iterations are told.
-const MOST_LATEST: usize = 50;
 
 /// Prints how far the sweeps have come.
 ///
@@ -42,7 +38,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         };
         super::cancel::set_jobs(sweep, jobs)?;
     }
-    let sweeps = gather(args)?;
+    let sweeps = gather(args, &mut Watched::default())?;
     match args.format {
         Format::Json => output::json(&json!({"format": 1, "sweeps": sweeps}))?,
         Format::Text if sweeps.is_empty() => {
@@ -57,21 +53,38 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// All sweeps that are meant, those that run first.
-fn gather(args: &Args) -> anyhow::Result<Vec<SweepStatus>> {
-    let mut sweeps = find(args)?
+fn gather(args: &Args, watched: &mut Watched) -> anyhow::Result<Vec<SweepStatus>> {
+    let dirs = find(args)?;
+    watched.keep_only(&dirs);
+    let mut sweeps = dirs
         .iter()
-        .map(|dir| look(dir))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+        .map(|dir| watched.look(dir))
+        .collect::<Result<Vec<_>, _>>()?;
     sweeps.sort_by_key(|sweep: &SweepStatus| !sweep.running);
     Ok(sweeps)
 }
 
-/// Shows the status again and again, until the user ends it, which ends nothing else. A terminal is redrawn in place; a
-/// pipe gets each state that differs from the one before.
+/// Shows the status again and again, until the user ends it, which ends nothing else. A terminal that takes keys gets
+/// the view, one that does not is redrawn in place, and a pipe gets each state that differs from the one before.
 fn follow(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut watched = Watched::default();
+    let is_terminal = io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|name| name != "dumb");
+    if args.format == Format::Text && is_terminal && io::stdin().is_terminal() {
+        // What was named has to be there before the screen is taken.
+        gather(args, &mut watched)?;
+        let asked = args.clone();
+        follow::run(follow::Sources {
+            gather: Box::new(move || gather(&asked, &mut watched)),
+            log_of: |dir| store::log_of(Path::new(dir)),
+            interval: args.interval,
+            is_colored: paint() == Paint::Color,
+            is_unicode: place::is_unicode(),
+        })?;
+        return Ok(ExitCode::Passed);
+    }
     let mut shown = String::new();
     loop {
-        let sweeps = gather(args)?;
+        let sweeps = gather(args, &mut watched)?;
         match args.format {
             Format::Json => {
                 let mut line = serde_json::to_vec(&json!({"format": 1, "sweeps": sweeps}))?;
@@ -81,11 +94,7 @@ fn follow(args: &Args) -> anyhow::Result<ExitCode> {
             Format::Text if io::stdout().is_terminal() => {
                 let (width, height) = size();
                 // Moving the cursor is no color: it is written as it is.
-                let paint = match anstream::AutoStream::choice(&io::stdout()) {
-                    anstream::ColorChoice::Never => Paint::Plain,
-                    _ => Paint::Color,
-                };
-                output::bytes(redraw(&status::text(&sweeps, width, paint), height).as_bytes())?;
+                output::bytes(redraw(&status::text(&sweeps, width, paint()), height).as_bytes())?;
             }
             Format::Text => {
                 let text = status::text(&sweeps, WIDTH, Paint::Plain);
@@ -96,6 +105,13 @@ fn follow(args: &Args) -> anyhow::Result<ExitCode> {
             }
         }
         std::thread::sleep(args.interval);
+    }
+}
+
+fn paint() -> Paint {
+    match anstream::AutoStream::choice(&io::stdout()) {
+        anstream::ColorChoice::Never => Paint::Plain,
+        _ => Paint::Color,
     }
 }
 
@@ -140,90 +156,4 @@ fn find(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
         store::find_sweeps(path)?.into_iter().for_each(&mut add);
     }
     Ok(order.into_iter().filter_map(|real| found.remove(&real)).collect())
-}
-
-/// Looks at one sweep at this moment.
-fn look(dir: &Path) -> anyhow::Result<SweepStatus> {
-    // First what runs: what is published meanwhile is counted as recorded, and not lost in between.
-    let in_flight = store::in_flight(dir)?;
-    let scan = store::scan(dir)?;
-    let recorded = scan.runs.len() as u64;
-    let outcomes: Vec<(u32, &Outcome)> = scan
-        .runs
-        .iter()
-        .filter_map(|run| Some((run.iteration, run.outcome.as_ref()?)))
-        .collect();
-    let n_with = |verdict| {
-        outcomes
-            .iter()
-            .filter(|(_, outcome)| outcome.verdict == verdict)
-            .count() as u64
-    };
-    let mut by_category: BTreeMap<String, u64> = BTreeMap::new();
-    for category in outcomes.iter().flat_map(|(_, outcome)| &outcome.categories) {
-        *by_category.entry(category.clone()).or_default() += 1;
-    }
-    let durations = scan
-        .runs
-        .iter()
-        .filter_map(|run| run.exit.as_ref()?.duration_s)
-        .collect();
-    let now = Utc::now();
-    let mut status = SweepStatus {
-        sweep: dir.display().to_string(),
-        running: !in_flight.is_empty(),
-        planned: planned(&scan).max(recorded),
-        recorded,
-        passed: n_with(Verdict::Passed),
-        failed: n_with(Verdict::Failed),
-        errored: n_with(Verdict::Errored),
-        rate: rate(n_with(Verdict::Failed), n_with(Verdict::Passed), !in_flight.is_empty()),
-        by_category,
-        in_flight: in_flight
-            .into_iter()
-            .filter(|running| scan.runs.iter().all(|run| run.iteration != running.iteration))
-            .map(|running| describe(running, now))
-            .collect(),
-        usual_s: Spread::of(durations).map(|spread| spread.median),
-        left_s: None,
-        ended: scan.spec.as_ref().and_then(|spec| spec.ended.clone()),
-        latest: outcomes[outcomes.len().saturating_sub(MOST_LATEST)..]
-            .iter()
-            .map(|(iteration, outcome)| Latest {
-                iteration: *iteration,
-                verdict: outcome.verdict,
-                outcome: outcome.outcome,
-                categories: outcome.categories.clone(),
-            })
-            .collect(),
-    };
-    status.estimate();
-    Ok(status)
-}
-
-/// While it runs people look again and again, so that the interval must allow for it.
-fn rate(failed: u64, passed: u64, is_running: bool) -> Rate {
-    let method = if is_running {
-        Method::ConfidenceSequence
-    } else {
-        Method::Wilson
-    };
-    Rate::new(failed, failed + passed, CONFIDENCE, method)
-}
-
-fn planned(scan: &Scan) -> u64 {
-    scan.spec
-        .as_ref()
-        .map_or(0, |spec| u64::from(spec.last.saturating_sub(spec.first)) + 1)
-}
-
-fn describe(running: InFlight, now: DateTime<Utc>) -> Running {
-    Running {
-        iteration: running.iteration,
-        elapsed_s: running.since.map(|since| (now - since).as_seconds_f64().max(0.0)),
-        host: running.host,
-        pid: running.pid,
-        attempt: running.attempt.map(|attempt| attempt.display().to_string()),
-        last_line: running.last_line.map(|line| short(line.trim(), 400)),
-    }
 }

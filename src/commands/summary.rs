@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::judged::{self, Judged};
-use super::{output, reached, report, signatures};
+use super::{output, reached, report, secrets, signatures};
 use crate::cli;
 use crate::cli::summary::{Args, Format, Table};
 use crate::exit_code::ExitCode;
@@ -44,7 +44,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (Format::Junit, _) => junit::xml(&suites(&sweeps, &signatures, args.confidence))?,
         (Format::Html, _) => {
             let is_compared = args.sweeps.len() > 1;
-            report::page(&sweeps, is_compared, &signatures, args.confidence).into_bytes()
+            let specs = sweeps.iter().filter_map(|sweep| sweep.spec.as_ref());
+            let redactor = if args.no_redact {
+                None
+            } else {
+                Some(secrets::redactor(specs, &args.redact)?)
+            };
+            report::page(&sweeps, is_compared, &signatures, args.confidence, redactor.as_ref()).into_bytes()
         }
         (Format::Svg, _) => svg::picture(&summaries()).into_bytes(),
         (Format::Markdown, Some(chosen)) => markdown::table(&table(chosen)).into_bytes(),

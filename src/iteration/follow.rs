@@ -6,8 +6,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Cancel, Context, Live};
-use crate::backend::{BackendError, Session, Signal};
-use crate::model::EndedBy;
+use crate::backend::{BackendError, Session, Signal, Then};
+use crate::model::{EndedBy, Kept};
 use crate::pytest::marker;
 use crate::store::{AttemptDir, StoreError};
 
@@ -29,6 +29,10 @@ pub(super) struct Followed {
     pub(super) ended_by: EndedBy,
     /// Longest time without output.
     pub(super) longest_quiet: Duration,
+    /// Length of the trail when we set out to end it.
+    pub(super) trail_bytes: Option<u64>,
+    /// Where it was left running, or why it was not although it should.
+    pub(super) kept: Option<Result<Kept, String>>,
 }
 
 /// How far the end of a session has been brought about by us.
@@ -52,6 +56,7 @@ pub(super) async fn follow(
     let mut last_output = Instant::now();
     let mut longest_quiet = Duration::ZERO;
     let mut stage = Stage::Running;
+    let (mut trail_bytes, mut kept) = (None, None);
     loop {
         let silence = context.quiet.limit(&deadlines);
         let (wake, reason) = match (stage, silence) {
@@ -69,19 +74,35 @@ pub(super) async fn follow(
                     longest_quiet = longest_quiet.max(last_output.elapsed());
                     last_output = Instant::now();
                 }
-                Ok(None) => return Ok(Followed { ended_by: ended_by(stage), longest_quiet: longest_quiet.max(last_output.elapsed()) }),
+                Ok(None) => return Ok(Followed { ended_by: ended_by(stage), longest_quiet: longest_quiet.max(last_output.elapsed()), trail_bytes, kept }),
                 Err(error) => return Err(Broken::Session(error)),
             },
             () = tokio::time::sleep_until(wake) => match stage {
                 Stage::Running => {
+                    trail_bytes = context.spec.trail.then(|| dir.trail_bytes());
                     let line = match (reason, silence) {
                         (EndedBy::Silence, Some(silence)) => marker::silence(silence),
                         (_, _) => marker::deadline(deadlines.total()),
                     };
                     dir.write_log(line.as_bytes()).map_err(Broken::Log)?;
-                    let autopsy = session.autopsy(dir.path(), AUTOPSY).await;
+                    let keep = deadlines.keep().filter(|_| session.can_be_kept());
+                    let then = if keep.is_some() { Then::Keep } else { Then::End };
+                    let autopsy = session.autopsy(dir.path(), AUTOPSY, then).await;
                     if let Some(first) = autopsy.files.first() {
                         dir.write_log(marker::autopsy(first).as_bytes()).map_err(Broken::Log)?;
+                    }
+                    if let Some(time) = keep {
+                        let left = session.keep(time).await.map_err(|error| error.to_string());
+                        let line = match &left {
+                            Ok(kept) => marker::kept(&kept.enter),
+                            Err(cause) => marker::not_kept(cause),
+                        };
+                        dir.write_log(line.as_bytes()).map_err(Broken::Log)?;
+                        let is_left = left.is_ok();
+                        kept = Some(left);
+                        if is_left {
+                            return Ok(Followed { ended_by: reason, longest_quiet, trail_bytes, kept });
+                        }
                     }
                     send(session, Signal::Term).await?;
                     stage = Stage::Terminating { until: Instant::now() + deadlines.grace(), by: reason };
@@ -90,7 +111,7 @@ pub(super) async fn follow(
                     send(session, Signal::Kill).await?;
                     stage = Stage::Killing { until: Instant::now() + KILL_PATIENCE, by };
                 }
-                Stage::Killing { by, .. } => return Ok(Followed { ended_by: by, longest_quiet }),
+                Stage::Killing { by, .. } => return Ok(Followed { ended_by: by, longest_quiet, trail_bytes, kept }),
             },
             () = cancelled(cancel), if matches!(stage, Stage::Running) => {
                 dir.write_log(marker::cancel().as_bytes()).map_err(Broken::Log)?;

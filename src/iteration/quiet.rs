@@ -64,6 +64,7 @@ mod tests {
             total_s: 660.0,
             silence_s: None,
             silence_auto: true,
+            keep_s: None,
             grace_s: 10.0,
         };
         let quiet = Quiet::default();
@@ -83,6 +84,7 @@ mod tests {
             total_s: 660.0,
             silence_s: Some(90.0),
             silence_auto: false,
+            keep_s: None,
             grace_s: 10.0,
         };
         let quiet = Quiet::default();

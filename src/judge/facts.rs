@@ -46,13 +46,16 @@ impl End {
 }
 
 impl Facts<'_> {
-    /// Tests that the trail saw begin and not end.
+    /// Tests that the trail saw begin and not end; where there are none, files in the middle of their collection.
     pub(super) fn unfinished(&self) -> Vec<String> {
         let mut ids: Vec<String> = Vec::new();
         for test in self.trail.iter().flat_map(Trail::unfinished) {
             if !ids.contains(&test.id) {
                 ids.push(test.id.clone());
             }
+        }
+        if ids.is_empty() {
+            ids.extend(self.trail.iter().flat_map(|trail| trail.collecting.iter().cloned()));
         }
         ids
     }

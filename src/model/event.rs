@@ -65,6 +65,17 @@ pub enum EventKind {
         /// Median of the finished ones, in seconds.
         usual_s: f64,
     },
+    /// An iteration hung, and its container was left running.
+    IterationKept {
+        /// Its number.
+        iteration: u32,
+        /// Name of the container.
+        container: String,
+        /// When it is removed, or may be.
+        until: DateTime<Utc>,
+        /// The command that opens a shell in it.
+        enter: String,
+    },
     /// The world broke under an attempt; it is no result.
     AttemptLost {
         /// Number of the iteration.
@@ -116,6 +127,7 @@ impl EventKind {
         match self {
             EventKind::IterationStarted { iteration, .. }
             | EventKind::IterationSlow { iteration, .. }
+            | EventKind::IterationKept { iteration, .. }
             | EventKind::AttemptLost { iteration, .. }
             | EventKind::IterationFinished { iteration, .. } => Some(*iteration),
             EventKind::SweepStarted { .. } | EventKind::CancelRequested { .. } | EventKind::SweepFinished { .. } => {

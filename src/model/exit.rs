@@ -33,6 +33,17 @@ impl EndedBy {
     }
 }
 
+/// A container that was left running because its session hung.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its name.
+    pub container: String,
+    /// When it is removed, or may be.
+    pub until: DateTime<Utc>,
+    /// The command that opens a shell in it.
+    pub enter: String,
+}
+
 /// The facts about how one attempt ended. A reader takes any subset of the fields: older trees have fewer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -56,6 +67,12 @@ pub struct Exit {
     /// Longest time without output, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiet_s: Option<f64>,
+    /// Length of the trail, in bytes, when we set out to end the session: what follows is our doing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trail_bytes: Option<u64>,
+    /// Where the session was left running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
     /// `docker` or `local`.
     pub backend: Option<String>,
     /// Name of the machine it ran on.
@@ -63,15 +80,21 @@ pub struct Exit {
     /// Name of the attempt that gave the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<String>,
-    /// Processors that this process could use when the attempt began.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cores: Option<u32>,
-    /// Processes that ran or waited to run on that machine, on average over the minute before the attempt.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub load: Option<f64>,
     /// Other iterations of the sweep that ran on that machine when the attempt began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub co_runners: Option<u32>,
+    /// Cores of that machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores: Option<u32>,
+    /// That machine's load when the session started: processes that want to run, averaged over a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<f64>,
+    /// Iterations that were to be in flight (`--jobs`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<u32>,
+    /// Version of this tool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
     /// Image as the user named it.
     pub image: Option<String>,
     /// Identity of what was run: the engine's image id, or a digest of the host's toolchain.
@@ -94,12 +117,16 @@ impl Default for Exit {
             started_at: None,
             duration_s: None,
             quiet_s: None,
+            trail_bytes: None,
+            kept: None,
             backend: None,
             node: None,
             attempt: None,
+            co_runners: None,
             cores: None,
             load: None,
-            co_runners: None,
+            jobs: None,
+            tool: None,
             image: None,
             image_id: None,
             argv: Vec::new(),

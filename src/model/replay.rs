@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Outcome, Verdict};
+use super::{Counts, Crash, Outcome, OutcomeKind, Verdict};
 use crate::stats::Count;
 
 /// The failure that is to be seen again.
@@ -14,41 +14,73 @@ pub struct Target {
     pub test: Option<String>,
     /// What its failure is called; any of them will do.
     pub categories: Vec<String>,
+    /// What the recorded run came to.
+    pub outcome: OutcomeKind,
+    /// Whether the recorded run names any failing test.
+    pub is_named: bool,
+}
+
+/// What a run of a list came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It failed again in the same way.
+    Failed,
+    /// It did not.
+    Passed,
+    /// The run says nothing about the tests.
+    Errored,
 }
 
 impl Target {
     /// The failure of a test, the first failing one unless another is asked for. `None` where the outcome is no failure
-    /// of tests, or the test that is asked for did not fail in it.
+    /// of tests, or the test that is asked for did not fail in it. Where it names no test at all, only the user knows.
     #[must_use]
     pub fn of(outcome: &Outcome, asked: Option<&str>) -> Option<Target> {
         if outcome.verdict != Verdict::Failed {
             return None;
         }
         let test = match asked {
+            Some(asked) if outcome.failing_tests.is_empty() => Some(asked),
             Some(asked) => Some(failing(outcome, asked)?),
             None => outcome.failing_tests.first().map(String::as_str),
         };
         Some(Target {
             categories: categories(outcome, test).into_iter().map(str::to_owned).collect(),
             test: test.map(str::to_owned),
+            outcome: outcome.outcome,
+            is_named: !outcome.failing_tests.is_empty(),
         })
     }
 
-    /// Whether a run failed in the same way: the same test, for a reason of the same name.
+    /// What another run says about this failure: seen again if the same test failed for a reason of the same name.
+    ///
+    /// A session that died or hung without naming the test is another failure, unless the recorded one ended like that
+    /// too. Nor does a session say anything that died before the test's turn: whether it would have failed is unknown.
     #[must_use]
-    pub fn is_met_by(&self, outcome: &Outcome) -> bool {
-        if outcome.verdict != Verdict::Failed {
-            return false;
+    pub fn seen(&self, outcome: &Outcome) -> Seen {
+        match outcome.verdict {
+            Verdict::Errored => return Seen::Errored,
+            Verdict::Passed => return Seen::Passed,
+            Verdict::Failed => {}
         }
-        let test = match &self.test {
-            // Where a run names no test at all, its categories are all there is to go by.
-            Some(test) if !outcome.failing_tests.is_empty() => match failing(outcome, test) {
-                Some(test) => Some(test),
-                None => return false,
-            },
-            Some(_) | None => None,
-        };
-        let found = categories(outcome, test);
+        if let Some(test) = self.test.as_ref().and_then(|test| failing(outcome, test)) {
+            return if self.shares_a_name(&categories(outcome, Some(test))) {
+                Seen::Failed
+            } else {
+                Seen::Passed
+            };
+        }
+        let ended_alike = !self.is_named && outcome.outcome == self.outcome && is_nameless(outcome);
+        if ended_alike && self.shares_a_name(&categories(outcome, None)) {
+            Seen::Failed
+        } else if is_cut_short(outcome) || outcome.failing_tests.is_empty() {
+            Seen::Errored
+        } else {
+            Seen::Passed
+        }
+    }
+
+    fn shares_a_name(&self, found: &BTreeSet<&str>) -> bool {
         self.categories.iter().any(|category| found.contains(category.as_str()))
     }
 
@@ -57,6 +89,21 @@ impl Target {
     pub fn category(&self) -> &str {
         self.categories.first().map_or("UNKNOWN", String::as_str)
     }
+}
+
+/// Whether the session ended badly without a test that is to blame.
+fn is_nameless(outcome: &Outcome) -> bool {
+    let died_late = |crash: &Crash| crash.late && crash.test.is_none();
+    outcome.failing_tests.is_empty() || outcome.crashes.iter().any(died_late)
+}
+
+/// Whether the session did not get to its closing line, so that tests after the failing one never ran.
+fn is_cut_short(outcome: &Outcome) -> bool {
+    let is_end = matches!(
+        outcome.outcome,
+        OutcomeKind::Hung | OutcomeKind::Crashed | OutcomeKind::TimedOut
+    );
+    is_end && outcome.counts == Counts::default()
 }
 
 /// The failing test of this name, as the outcome spells it.
@@ -158,7 +205,7 @@ impl Replayed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Evidence, OutcomeKind};
+    use crate::model::{CrashKind, Evidence};
 
     fn outcome(tests: &[&str], evidence: &[(&str, Option<&str>)]) -> Outcome {
         let mut outcome = Outcome::new(OutcomeKind::Failed);
@@ -191,14 +238,79 @@ mod tests {
         assert_eq!(Target::of(&Outcome::new(OutcomeKind::Infra), None), None);
     }
 
+    fn ended(kind: OutcomeKind, tests: &[&str], evidence: &[(&str, Option<&str>)]) -> Outcome {
+        Outcome {
+            outcome: kind,
+            ..outcome(tests, evidence)
+        }
+    }
+
     #[test]
-    fn a_run_meets_the_target_only_with_the_same_test_and_the_same_name() {
-        let target = Target::of(&outcome(&["a.py::x"], &[("B1", None)]), None).unwrap();
-        assert!(target.is_met_by(&outcome(&["a.py::x"], &[("B1", None)])));
-        assert!(target.is_met_by(&outcome(&[], &[("B1", None)])));
-        assert!(!target.is_met_by(&outcome(&["a.py::x"], &[("A1", Some("a.py::x"))])));
-        assert!(!target.is_met_by(&outcome(&["a.py::y"], &[("B1", Some("a.py::y"))])));
-        assert!(!target.is_met_by(&Outcome::new(OutcomeKind::Passed)));
+    fn a_failure_is_seen_again_only_in_the_same_test_and_under_the_same_name() {
+        let x = "a.py::x";
+        let target = Target::of(&ended(OutcomeKind::Crashed, &[x], &[("B1", None)]), None).unwrap();
+        let crashed = |tests: &[&str], evidence: &[_]| target.seen(&ended(OutcomeKind::Crashed, tests, evidence));
+        assert_eq!(crashed(&[x], &[("B1", None)]), Seen::Failed);
+        assert_eq!(crashed(&[x], &[("A1", Some(x))]), Seen::Passed);
+        assert_eq!(target.seen(&outcome(&["a.py::y"], &[("A1", None)])), Seen::Passed);
+        assert_eq!(target.seen(&Outcome::new(OutcomeKind::Passed)), Seen::Passed);
+        assert_eq!(target.seen(&Outcome::new(OutcomeKind::Infra)), Seen::Errored);
+    }
+
+    #[test]
+    fn a_session_that_died_or_hung_without_naming_the_test_says_nothing_about_it() {
+        let target = Target::of(&ended(OutcomeKind::Hung, &["a.py::x"], &[("A4", None)]), None).unwrap();
+        for kind in [OutcomeKind::Hung, OutcomeKind::Crashed] {
+            assert_eq!(
+                target.seen(&ended(kind, &[], &[("A4", None), ("B1", None)])),
+                Seen::Errored
+            );
+        }
+        // Another test that hung before the turn of this one.
+        let mut other = ended(OutcomeKind::Hung, &["a.py::y"], &[("A4", Some("a.py::y"))]);
+        assert_eq!(target.seen(&other), Seen::Errored);
+        // The child of one that is run in a process of its own died, and the session went on to its end.
+        other.outcome = OutcomeKind::Crashed;
+        other.counts.passed = 3;
+        assert_eq!(target.seen(&other), Seen::Passed);
+    }
+
+    #[test]
+    fn an_end_that_blames_no_test_is_seen_again_only_in_the_same_end_of_the_same_name() {
+        let nameless = |kind, name| ended(kind, &[], &[(name, None)]);
+        let target = Target::of(&nameless(OutcomeKind::Hung, "A4"), None).unwrap();
+        assert_eq!((target.test.as_ref(), target.is_named), (None, false));
+        assert_eq!(target.seen(&nameless(OutcomeKind::Hung, "A4")), Seen::Failed);
+        assert_eq!(target.seen(&nameless(OutcomeKind::Crashed, "B1")), Seen::Errored);
+        assert_eq!(target.seen(&nameless(OutcomeKind::Crashed, "A4")), Seen::Errored);
+        assert_eq!(target.seen(&nameless(OutcomeKind::Hung, "A9")), Seen::Errored);
+        let named = ended(OutcomeKind::Hung, &["a.py::y"], &[("A4", Some("a.py::y"))]);
+        assert_eq!(target.seen(&named), Seen::Errored);
+        // The user may know which test it was.
+        let asked = Target::of(&nameless(OutcomeKind::Hung, "A4"), Some("a.py::y")).unwrap();
+        assert_eq!(asked.seen(&named), Seen::Failed);
+        assert_eq!(asked.seen(&nameless(OutcomeKind::Hung, "A4")), Seen::Failed);
+    }
+
+    #[test]
+    fn a_death_after_the_last_test_is_seen_beside_a_failing_test() {
+        let target = Target::of(&ended(OutcomeKind::Crashed, &[], &[("B1", None)]), None).unwrap();
+        let mut again = ended(
+            OutcomeKind::Crashed,
+            &["a.py::y"],
+            &[("A1", Some("a.py::y")), ("B1", None)],
+        );
+        again.counts.failed = 1;
+        assert_eq!(target.seen(&again), Seen::Passed);
+        again.crashes = vec![Crash {
+            kind: CrashKind::Session,
+            late: true,
+            test: None,
+            worker: None,
+            frame: None,
+            line: None,
+        }];
+        assert_eq!(target.seen(&again), Seen::Failed);
     }
 
     #[test]

@@ -65,6 +65,9 @@ pub struct Deadlines {
     /// Whether that time is learned from the iterations that passed.
     #[serde(default)]
     pub silence_auto: bool,
+    /// How long a session that hung is left running, in seconds; `None` ends it at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_s: Option<f64>,
     /// Time between TERM and KILL, in seconds.
     #[serde(default = "default_grace")]
     pub grace_s: f64,
@@ -94,6 +97,12 @@ impl Deadlines {
             grace_s: self.grace_s.min(most.as_secs_f64()),
             ..self
         }
+    }
+
+    /// How long a session that hung is left running.
+    #[must_use]
+    pub fn keep(&self) -> Option<Duration> {
+        self.keep_s.map(Duration::from_secs_f64)
     }
 
     /// Time between TERM and KILL.
@@ -141,6 +150,8 @@ pub struct Container {
     pub gpus: Option<String>,
     /// `--user`, as given.
     pub user: Option<String>,
+    /// Whether cores of crashed processes are collected.
+    pub cores: bool,
     /// What the container sees of `Spec::directory`.
     pub workspace: Workspace,
     /// Parts of the recipe that are turned off.

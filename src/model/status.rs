@@ -68,6 +68,11 @@ pub struct Latest {
     pub outcome: OutcomeKind,
     /// Categories of its failures.
     pub categories: Vec<String>,
+    /// Tests that failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failing_tests: Vec<String>,
+    /// Its directory, as the user would type it.
+    pub dir: String,
 }
 
 impl SweepStatus {

@@ -29,6 +29,18 @@ pub fn autopsy(file: &str) -> String {
     format!("{PREFIX}what it was doing is in {file} ===\n")
 }
 
+/// The line that says where the session goes on.
+#[must_use]
+pub fn kept(enter: &str) -> String {
+    format!("{PREFIX}it goes on; look into it with: {enter} ===\n")
+}
+
+/// The line that says why it does not go on although it should.
+#[must_use]
+pub fn not_kept(cause: &str) -> String {
+    format!("{PREFIX}it could not be kept running: {cause} ===\n")
+}
+
 /// It begins on a line of its own, whatever the session printed last.
 fn line(reason: &str) -> String {
     format!("\n{PREFIX}{reason}; ending the session ===\n")

@@ -2,9 +2,11 @@
 //!
 //! A line that was cut, or that another version wrote, is skipped: the trail adds knowledge and never takes any away.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, BufRead};
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use serde::Deserialize;
 
 /// Name under which pytest's `-p` loads the plugin.
@@ -46,6 +48,17 @@ struct Entry {
     pid: Option<u32>,
 }
 
+/// The little of a line that says that a test began.
+#[derive(Deserialize)]
+struct Start {
+    #[serde(alias = "kind", alias = "type")]
+    event: String,
+    #[serde(alias = "id", alias = "test")]
+    nodeid: String,
+}
+
+static START: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("\"start\""));
+
 /// One test as the trail tells it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Test {
@@ -72,6 +85,8 @@ pub struct Trail {
     pub tests: Vec<Test>,
     /// Files that could not be collected, why, and the line of the trail.
     pub collect_errors: Vec<(String, String, u64)>,
+    /// Files whose collection began and did not end.
+    pub collecting: Vec<String>,
     /// Whether the process that runs the session, not one of its workers, reached the session's end.
     pub is_finished: bool,
     /// pytest's own exit status at the end.
@@ -140,11 +155,39 @@ pub fn read(mut reader: impl BufRead) -> io::Result<Trail> {
     Ok(trail)
 }
 
+/// The tests that a session began, each once; `None` where nothing was written down. Most lines say how a phase ended
+/// and are not looked into, which makes this several times as fast as [`read`].
+///
+/// # Errors
+/// Only the reader's own.
+pub fn started(mut reader: impl BufRead) -> io::Result<Option<BTreeSet<String>>> {
+    let mut any = false;
+    let mut started = BTreeSet::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if io::Read::take(&mut reader, MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+            return Ok(any.then_some(started));
+        }
+        any = true;
+        if START.find(&line).is_some()
+            && let Ok(Start { event, nodeid }) = serde_json::from_slice(&line)
+            && event == "start"
+            && started.len() < MAX_TESTS
+        {
+            started.insert(nodeid);
+        }
+    }
+}
+
 fn take(trail: &mut Trail, current: &mut HashMap<(Option<String>, String), usize>, entry: Entry, number: u64) {
     let event = entry.event.as_deref().unwrap_or("");
     let is_controlling = entry.role.as_deref() != Some("worker") && entry.worker.is_none();
     match (event, entry.nodeid) {
-        ("session_start", _) if is_controlling => trail.is_finished = false,
+        ("session_start", _) if is_controlling => {
+            trail.is_finished = false;
+            trail.collecting.clear();
+        }
         ("session_finish", _) if is_controlling => {
             trail.is_finished = true;
             trail.exit_status = entry.exit_status;
@@ -154,6 +197,9 @@ fn take(trail: &mut Trail, current: &mut HashMap<(Option<String>, String), usize
         ("collect_error", Some(id)) => trail
             .collect_errors
             .push((id, entry.reason.unwrap_or_default(), number)),
+        ("collect", Some(id)) if !trail.collecting.contains(&id) => trail.collecting.push(id),
+        ("collect", Some(_)) => {}
+        ("collected", Some(id)) => trail.collecting.retain(|known| *known != id),
         ("start", Some(id)) => {
             let key = (entry.worker, id);
             if trail.tests.len() < MAX_TESTS {
@@ -224,6 +270,20 @@ not json
     }
 
     #[test]
+    fn a_file_whose_collection_did_not_end_is_known() {
+        let lines = r#"{"event":"collect","nodeid":"a.py","worker":"gw0"}
+{"event":"collect","nodeid":"a.py","worker":"gw1"}
+{"event":"collected","nodeid":"a.py","worker":"gw0"}
+{"event":"collect","nodeid":"b.py","worker":"gw0"}
+"#;
+        let trail = read(lines.as_bytes()).unwrap();
+        assert_eq!(trail.collecting, ["b.py"]);
+        assert!(trail.tests.is_empty());
+        let anew = format!("{lines}{}", r#"{"event":"session_start","role":"main"}"#);
+        assert!(read(anew.as_bytes()).unwrap().collecting.is_empty());
+    }
+
+    #[test]
     fn a_worker_that_was_replaced_starts_anew_and_reruns_count_once() {
         let lines: Vec<String> = [
             ("a", "gw0", 10),
@@ -243,6 +303,22 @@ not json
         assert_eq!(trail.before("c"), Some(vec!["a"]));
         assert_eq!(trail.before("f"), Some(vec!["d", "e"]));
         assert_eq!(trail.last_of(Some("gw1")).map(|test| test.id.as_str()), Some("b"));
+    }
+
+    #[test]
+    fn the_tests_that_began_are_those_of_the_whole_reading() {
+        let log = br#"{"event":"session_start","role":"main","worker":null}
+{"nodeid": "t.py::test_a[\"start\"]", "event": "start", "worker": null}
+{"event":"phase","nodeid":"t.py::test_phase_of_none","when":"call","outcome":"failed","reason":"\"start\""}
+{"event":"start","nodeid":"t.py::test_b","worker":"gw0","pid":1,"at":1.0}
+{"event":"start","nodeid":"t.py::test_b","worker":"gw0","pid":1,"at":2.0}
+{"event":"start","nodeid":"t.py::te"#
+            .as_slice();
+        let all: BTreeSet<String> = read(log).unwrap().tests.into_iter().map(|test| test.id).collect();
+        assert_eq!(all.len(), 2);
+        assert_eq!(started(log).unwrap(), Some(all));
+        assert_eq!(started(b"".as_slice()).unwrap(), None);
+        assert_eq!(started(b"not json\n".as_slice()).unwrap(), Some(BTreeSet::new()));
     }
 
     #[test]

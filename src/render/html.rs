@@ -45,12 +45,14 @@ pub struct Sheet<'a> {
 }
 
 /// Everything on the page.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Report<'a> {
     /// The sweeps, the one that others are compared with first.
     pub sheets: &'a [Sheet<'a>],
     /// The first sweep against each other one.
     pub comparisons: &'a [Comparison],
+    /// What was taken out of it as secret, in words; `None` where nothing was looked for.
+    pub redacted: Option<String>,
     /// Version of the tool.
     pub tool: &'a str,
     /// When the page was made; `None` leaves it out.
@@ -105,6 +107,10 @@ pub fn page(report: &Report<'_>) -> String {
                         @if let Some(at) = report.made_at { ", " time datetime=(at.to_rfc3339()) { (at.format("%Y-%m-%d %H:%M UTC")) } }
                         ". Errored iterations are in no rate. No percentage stands without its count."
                     }
+                    p { @match &report.redacted {
+                        Some(words) => { "Secrets were looked for in logs, arguments and names: " (visible(words)) "." },
+                        None => { "Secrets were not looked for: this page may hold some." },
+                    } }
                     p.keys hidden { "Keys: " kbd { "j" } " " kbd { "k" } " next and previous failure, " kbd { "o" } " open or close it, " kbd { "/" } " search, " kbd { "Esc" } " no filter." }
                 }
                 script { (PreEscaped(SCRIPT)) }

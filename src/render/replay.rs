@@ -70,12 +70,15 @@ fn rate(replayed: &Replayed) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::OutcomeKind;
     use crate::model::replay::{Shrunk, Target};
 
     fn replayed(failed: u64, of: u64) -> Replayed {
         let target = Target {
             test: None,
             categories: vec!["B1".to_owned()],
+            outcome: OutcomeKind::Crashed,
+            is_named: false,
         };
         let tests = vec!["a.py::x".to_owned(), "a.py::y".to_owned()];
         Replayed::new(tests, Count::new(failed, of).unwrap(), 0, &target)

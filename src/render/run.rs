@@ -73,6 +73,14 @@ fn write_run(out: &mut String, run: &Run<'_>) -> std::fmt::Result {
     if let Some(exit) = run.exit {
         writeln!(out, "{}", facts(exit))?;
     }
+    if let Some(kept) = run.exit.and_then(|exit| exit.kept.as_ref()) {
+        writeln!(
+            out,
+            "left running until {}; look into it with\n  {}",
+            kept.until.format("%Y-%m-%d %H:%M:%S UTC"),
+            kept.enter
+        )?;
+    }
     list(out, "failing tests", &outcome.failing_tests)?;
     for excerpt in &run.excerpts {
         writeln!(out, "\n{} {}", excerpt.category.bold(), excerpt.place)?;

@@ -7,6 +7,9 @@ use super::paint::Paint;
 use super::words::{self, cut};
 use crate::model::status::{Running, SweepStatus};
 
+/// How many of the last iterations are told by their signs.
+const MOST_SIGNS: usize = 50;
+
 /// All sweeps, those that run first.
 #[must_use]
 pub fn text(sweeps: &[SweepStatus], width: usize, paint: Paint) -> String {
@@ -45,7 +48,8 @@ fn one(sweep: &SweepStatus, width: usize, paint: Paint) -> String {
         let _ = writeln!(text, "  {}", words::rate(&sweep.rate));
     }
     if sweep.running && !sweep.latest.is_empty() {
-        let signs: String = sweep.latest.iter().map(|one| words::sign(one.outcome)).collect();
+        let shown = &sweep.latest[sweep.latest.len().saturating_sub(MOST_SIGNS)..];
+        let signs: String = shown.iter().map(|one| words::sign(one.outcome)).collect();
         let last = sweep.latest.last().map_or(0, |one| one.iteration);
         let _ = writeln!(text, "  {signs} {}", paint.dim(&format!("up to {last}")));
     }

@@ -77,6 +77,15 @@ pub(super) fn line(event: &Event, is_verbose: bool) -> Option<String> {
             seconds(*running_s),
             seconds(*usual_s)
         )),
+        EventKind::IterationKept {
+            iteration,
+            until,
+            enter,
+            ..
+        } => Some(format!(
+            "          {arm}run{iteration:03} hangs and goes on until {}; look into it with:\n            {enter}",
+            until.format("%H:%M:%S UTC")
+        )),
         EventKind::AttemptLost {
             iteration,
             attempt,

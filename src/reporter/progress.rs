@@ -7,19 +7,28 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use owo_colors::OwoColorize;
+
 use super::{Reporter, Running, plain, printable};
+use crate::model::durations::Spread;
 use crate::model::stop::Live;
-use crate::model::{Event, Tally};
+use crate::model::{Event, EventKind, OutcomeKind, Tally, Verdict};
+use crate::render::words;
 
 /// Lines shown for running iterations; beyond that the screen would be all lines.
 const MOST_LINES: usize = 16;
+
+/// Signs of past outcomes that fit into 80 columns.
+const MOST_SIGNS: usize = 76;
 
 /// The bar and its lines.
 pub(super) struct Bars {
     screen: MultiProgress,
     sweep: ProgressBar,
+    strip: ProgressBar,
     figures: ProgressBar,
     lines: BTreeMap<String, ProgressBar>,
+    past: Past,
     /// Iterations recorded before this process began; they say nothing about its speed.
     before: Option<u32>,
 }
@@ -29,15 +38,48 @@ impl Bars {
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         let sweep = screen.add(ProgressBar::new(0));
         sweep.set_style(style("{bar:24.cyan/blue} {pos}/{len}  {msg}"));
+        let strip = screen.add(ProgressBar::new_spinner());
+        strip.set_style(style("{wide_msg}"));
         let figures = screen.add(ProgressBar::new_spinner());
         figures.set_style(style("{wide_msg}"));
         Bars {
             screen,
             sweep,
+            strip,
             figures,
             lines: BTreeMap::new(),
+            past: Past::default(),
             before: None,
         }
+    }
+}
+
+/// A bar for work that is counted, shown on a terminal only.
+pub struct Counting(ProgressBar);
+
+impl Counting {
+    /// A bar for `total` steps, each of which is `done` afterwards.
+    #[must_use]
+    pub fn new(total: u64, done: &'static str) -> Counting {
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
+        bar.set_style(style("{bar:24.cyan/blue} {pos}/{len} {msg}  {eta} left"));
+        bar.set_message(done);
+        Counting(bar)
+    }
+
+    /// One step is done.
+    pub fn step(&self) {
+        self.0.inc(1);
+    }
+
+    /// Does something that may print, without the bar in its way.
+    pub fn beside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.0.suspend(print)
+    }
+
+    /// Takes the bar away.
+    pub fn finish(self) {
+        self.0.finish_and_clear();
     }
 }
 
@@ -54,6 +96,7 @@ impl Reporter for Bars {
         if let Some(line) = plain::line(event, false) {
             self.screen.println(line)?;
         }
+        self.past.add(event);
         self.sweep
             .set_length(u64::from(tally.recorded() + tally.running + tally.pending));
         self.sweep.set_position(u64::from(tally.recorded()));
@@ -62,6 +105,7 @@ impl Reporter for Bars {
     }
 
     fn tick(&mut self, running: &[Running], live: &Live) -> io::Result<()> {
+        self.strip.set_message(self.past.signs());
         self.figures.set_message(figures(live));
         let shown = running.iter().take(MOST_LINES);
         let shown: BTreeMap<String, &Running> = shown.map(|running| (name(running), running)).collect();
@@ -79,12 +123,12 @@ impl Reporter for Bars {
                 line.set_style(style("  {wide_msg}"));
                 line
             });
-            let elapsed = humantime::format_duration(Duration::from_secs(running.elapsed.as_secs())).to_string();
-            line.set_message(format!(
-                "{name} {:>7}  {}",
-                elapsed.replace(' ', ""),
-                printable(&running.last_line)
-            ));
+            let elapsed = whole(running.elapsed);
+            let usual = self
+                .past
+                .usual()
+                .map_or_else(String::new, |usual| format!(" of {}", whole(usual)));
+            line.set_message(format!("{name} {elapsed:>7}{usual}  {}", printable(&running.last_line)));
             line.tick();
         }
         self.sweep.tick();
@@ -95,10 +139,70 @@ impl Reporter for Bars {
         for line in std::mem::take(&mut self.lines).into_values() {
             line.finish_and_clear();
         }
+        self.strip.finish_and_clear();
         self.figures.finish_and_clear();
         self.sweep.finish_and_clear();
         self.screen.clear()
     }
+}
+
+/// What is remembered of the iterations that ended while this was shown.
+#[derive(Debug, Default)]
+struct Past {
+    outcomes: Vec<OutcomeKind>,
+    durations_s: Vec<f64>,
+}
+
+impl Past {
+    fn add(&mut self, event: &Event) {
+        if let EventKind::IterationFinished {
+            outcome, duration_s, ..
+        } = &event.kind
+        {
+            self.outcomes.push(*outcome);
+            self.durations_s.push(*duration_s);
+        }
+    }
+
+    /// The last outcomes in the order in which they came, a sign each.
+    fn signs(&self) -> String {
+        let last = &self.outcomes[self.outcomes.len().saturating_sub(MOST_SIGNS)..];
+        if last.is_empty() {
+            return String::new();
+        }
+        let colored = last.iter().map(|outcome| {
+            let sign = words::sign(*outcome);
+            match outcome.verdict() {
+                Verdict::Passed => sign.green().to_string(),
+                Verdict::Failed => sign.red().to_string(),
+                Verdict::Errored => sign.yellow().to_string(),
+            }
+        });
+        if has_colors() {
+            colored.collect()
+        } else {
+            last.iter().map(|outcome| words::sign(*outcome)).collect()
+        }
+    }
+
+    /// Half of them took at most this long.
+    fn usual(&self) -> Option<Duration> {
+        let spread = Spread::of(self.durations_s.clone())?;
+        Duration::try_from_secs_f64(spread.median)
+            .ok()
+            .filter(|usual| usual.as_secs() > 0)
+    }
+}
+
+fn has_colors() -> bool {
+    anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+}
+
+/// A time to the second, as short as it can be.
+fn whole(time: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(time.as_secs()))
+        .to_string()
+        .replace(' ', "")
 }
 
 /// How a running iteration is called on its line.

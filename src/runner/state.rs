@@ -13,7 +13,7 @@ use super::{Arm, End, Plan, Reason, Slot};
 use crate::iteration::{Answer, Context, Live, Progress, Record};
 use crate::model::arms::{self, ArmsState};
 use crate::model::stop::{StopReason, StopState};
-use crate::model::{Event, EventKind, Outcome, Tally, Verdict};
+use crate::model::{Event, EventKind, Kept, Outcome, Tally, Verdict};
 use crate::reporter::{self, Reporter, Running};
 use crate::store::StoreError;
 
@@ -184,6 +184,31 @@ impl State {
                 self.update_tally();
                 self.emit(arm, EventKind::IterationStarted { iteration, attempt });
             }
+            Progress::Kept {
+                arm,
+                iteration,
+                kept:
+                    Ok(Kept {
+                        container,
+                        until,
+                        enter,
+                    }),
+            } => self.emit(
+                arm,
+                EventKind::IterationKept {
+                    iteration,
+                    container,
+                    until,
+                    enter,
+                },
+            ),
+            Progress::Kept {
+                iteration,
+                kept: Err(cause),
+                ..
+            } => reporter::warn(&format!(
+                "run{iteration:03} hung and could not be kept running: {cause}"
+            )),
             Progress::Lost {
                 arm,
                 iteration,

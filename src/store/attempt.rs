@@ -47,6 +47,12 @@ impl AttemptDir {
             .map_err(|cause| StoreError::io("write", &self.path.join(LOG), cause))
     }
 
+    /// Length of the trail so far, in bytes.
+    #[must_use]
+    pub fn trail_bytes(&self) -> u64 {
+        fs::metadata(self.path.join(TRAIL)).map_or(0, |found| found.len())
+    }
+
     /// The files of the attempt, for judging: the log is the one we wrote, whatever the tests did to its name.
     pub fn files(&mut self) -> Result<RunDir, StoreError> {
         self.seal()?;

@@ -35,7 +35,9 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut bytes = Vec::new();
+    // With a byte to spare, one read takes all and the next one finds the end.
+    let length = file.metadata()?.len().min(LARGEST) + 1;
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     file.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST {
         return Err(io::Error::new(
@@ -63,6 +65,17 @@ pub(super) fn create(dir: &Path, name: &str, bytes: &[u8]) -> Result<bool, Store
         Ok(_) => Ok(true),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(failed(error.error)),
+    }
+}
+
+/// Keeps a file under another name before it is replaced for the first time; nothing to do where there is none, or
+/// where the other name is taken.
+pub(super) fn keep_first(dir: &Path, name: &str, kept: &str) -> Result<(), StoreError> {
+    let path = dir.join(name);
+    match read(&path) {
+        Ok(Some(bytes)) => create(dir, kept, &bytes).map(|_| ()),
+        Ok(None) => Ok(()),
+        Err(cause) => Err(StoreError::io("read", &path, cause)),
     }
 }
 

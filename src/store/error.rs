@@ -38,6 +38,26 @@ pub enum StoreError {
         /// Where the run should go.
         path: PathBuf,
     },
+    /// A file that is to be made is there.
+    #[error("`{}` exists already", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is no bundle, or one that cannot be trusted.
+    #[error("failed to import `{}`: {cause}", path.display())]
+    NotImported {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Another run or sweep stands where one of a bundle belongs.
+    #[error("`{}` is there already, and is another one", path.display())]
+    Taken {
+        /// Where it is.
+        path: PathBuf,
+    },
     /// Another process keeps the lock of the shared files.
     #[error("waited {seconds} s for the lock on `{}`", path.display())]
     Locked {
@@ -79,6 +99,9 @@ impl StoreError {
             }
             StoreError::Newer { .. } => "use the version of the tool that wrote it",
             StoreError::InTheWay { .. } => "move it away and run the same command again: it resumes",
+            StoreError::Exists { .. } => "name another file with --output",
+            StoreError::NotImported { .. } => return None,
+            StoreError::Taken { .. } => "nothing was imported; choose another place with --logs-dir",
             StoreError::Locked { .. } => {
                 "is another process stopped while it was publishing there? end it or let it go on"
             }

@@ -17,6 +17,8 @@ pub(super) const ATTEMPTS: &str = ".attempts";
 pub(super) const RESULTS: &str = "results.txt";
 pub(super) const RESULTS_CSV: &str = "results.csv";
 pub(super) const SUMMARY: &str = "summary.txt";
+/// Ending of what the script had written under a name of ours.
+pub(super) const OF_THE_SCRIPT: &str = ".script";
 pub(super) const EVENTS: &str = "events.jsonl";
 
 pub(super) const LOG: &str = "run.log";
@@ -27,6 +29,8 @@ pub(super) const OUTCOME: &str = "outcome.json";
 pub(super) const EXIT_CODE: &str = ".exit_code";
 /// Why an attempt is no result; only in directories of lost attempts.
 pub(super) const LOST: &str = "lost.txt";
+/// Where processes write their stacks when they are asked for them; no part of a run that is recorded.
+pub(super) const STACKS: &str = ".stacks";
 /// What was collected before a session was ended from outside.
 pub(super) const AUTOPSY: &str = "autopsy";
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::Utc;
 
 use super::claim::{Claim, SharedLock};
-use super::layout::{ATTEMPTS, EXIT, EXIT_CODE, LOST, OUTCOME, TRAIL, run_name};
+use super::layout::{ATTEMPTS, EXIT, EXIT_CODE, LOST, OUTCOME, STACKS, TRAIL, run_name};
 use super::sweep::json;
 use super::worker::SUPERSEDED;
 use super::{AttemptDir, Keep, StoreError, Sweep, durable, scan};
@@ -71,6 +71,10 @@ impl Sweep {
         }
         if self.keep == Keep::Failed && outcome.verdict == Verdict::Passed {
             attempt.prune(&[EXIT, OUTCOME, EXIT_CODE, TRAIL])?;
+        }
+        // A session that goes on may still write there.
+        if exit.kept.is_none() {
+            let _ = fs::remove_file(dir.join(STACKS));
         }
         attempt.sync()?;
         let target = self.dir.join(run_name(iteration));

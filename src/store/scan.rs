@@ -102,7 +102,8 @@ pub(super) fn is_run(path: &Path) -> bool {
 }
 
 /// Reads what is known of one run.
-pub(super) fn read_run(iteration: u32, dir: PathBuf) -> ScannedRun {
+#[must_use]
+pub fn read_run(iteration: u32, dir: PathBuf) -> ScannedRun {
     let mut problems = Vec::new();
     let exit = read_exit(&dir, &mut problems);
     let outcome = match durable::read(&dir.join(OUTCOME)) {

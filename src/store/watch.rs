@@ -1,15 +1,16 @@
 //! What is being run now, by whichever process: claims that are held, and the logs of their attempts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 
 use super::claim::{self, ClaimNote};
-use super::layout::{ATTEMPTS, CLAIMS, LOG};
-use super::{StoreError, durable};
+use super::layout::{ATTEMPTS, CLAIMS, LOG, OLD_LOG};
+use super::{StoreError, durable, scan};
 
 /// How much of the end of a log is looked at for its last line.
 const TAIL: u64 = 8 << 10;
@@ -29,6 +30,40 @@ pub struct InFlight {
     pub attempt: Option<PathBuf>,
     /// The last line of its log that is not blank, as printed.
     pub last_line: Option<String>,
+}
+
+/// A recorded iteration as it stands: where, and since when. Another judgement, or another run in its place, is another
+/// stamp.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunStamp {
+    /// Its directory.
+    pub dir: PathBuf,
+    changed: Option<SystemTime>,
+}
+
+/// The recorded iterations of a sweep.
+///
+/// # Errors
+/// The directory is there and cannot be read.
+pub fn stamps(sweep: &Path) -> Result<BTreeMap<u32, RunStamp>, StoreError> {
+    let stamp = |dir: PathBuf| RunStamp {
+        changed: fs::metadata(&dir).and_then(|found| found.modified()).ok(),
+        dir,
+    };
+    let runs = scan::list(sweep)?;
+    Ok(runs
+        .into_iter()
+        .map(|(iteration, dir)| (iteration, stamp(dir)))
+        .collect())
+}
+
+/// The console log of a run or an attempt.
+#[must_use]
+pub fn log_of(dir: &Path) -> Option<PathBuf> {
+    [LOG, OLD_LOG]
+        .iter()
+        .map(|name| dir.join(name))
+        .find(|path| path.is_file())
 }
 
 /// The iterations of a sweep that are being run, in order. Claims that a dead process left are not.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::{DEBIAN, daemon, debian};
 use crate::sessions::{Sweep, kill, read_until};
-use reproduce_flaky::backend::{Attempt, Autopsy, Plugin, Session};
+use reproduce_flaky::backend::{Attempt, Autopsy, Plugin, Session, Then};
 use reproduce_flaky::pytest::trail;
 
 const BUDGET: Duration = Duration::from_secs(10);
@@ -64,7 +64,7 @@ async fn hangs(sweep: &Sweep, attempt: &Attempt) -> (Box<dyn Session>, Autopsy, 
     let mut session = backend.start(attempt).await.unwrap();
     read_until(&mut *session, "HANGING NOW").await;
     let since = Instant::now();
-    let autopsy = session.autopsy(&attempt.dir, BUDGET).await;
+    let autopsy = session.autopsy(&attempt.dir, BUDGET, Then::End).await;
     assert!(
         since.elapsed() < BUDGET + Duration::from_secs(2),
         "{:?}",

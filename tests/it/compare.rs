@@ -42,6 +42,7 @@ fn spec(image: &str, last: u32) -> Spec {
             total_s: 660.0,
             silence_s: None,
             silence_auto: false,
+            keep_s: None,
             grace_s: 10.0,
         },
         max_attempts: 3,

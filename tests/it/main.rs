@@ -3,12 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod autopsy;
+mod bundle;
 mod ci;
 mod cli;
 mod compare;
 mod console_fuzz;
+mod cores;
 mod docker;
 mod engine;
+mod engines;
+mod follow;
+mod hang;
+mod judging;
 mod local;
 mod logs;
 mod merge;

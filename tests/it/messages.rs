@@ -59,6 +59,21 @@ fn bad_input_gets_a_clear_error_with_the_thing_the_place_and_a_hint() {
     place.run(&[&local[..], &["-e", "1"]].concat()).exits(0);
     add(&[&local[..], &["-e", "1", "--", "-k", "other"]].concat(), 1);
 
+    place.run(&["export", "logs", "-o", "out.tar.zst"]).exits(0);
+    add(&["export", "logs", "-o", "out.tar.zst"], 1);
+    add(&["export", "afile", "-o", "x.tar.zst"], 1);
+    add(&["export", "logs", "-o", "x.tar.zst", "--redact", "("], 2);
+    add(&["import", "afile"], 1);
+    add(&["import", "absent"], 1);
+    fs::write(place.path("logs/serial/run001/run.log"), "other").unwrap();
+    add(&["import", "out.tar.zst"], 1);
+
+    add(&["cancel", "logs/serial"], 2);
+    add(&["status", "logs/serial", "--jobs", "4"], 2);
+    add(&["merge", "logs/all", "nowhere"], 1);
+    add(&["--engine", "slurm", "--sbatch=--array=1-9"], 2);
+    add(&["--engine", "slurm", "--arm", "a", "--arm", "b", "-e", "1"], 2);
+
     fs::write(place.path("logs/serial/run001/outcome.json"), "{\"format\":1,").unwrap();
     fs::write(place.path("reproduce-flaky.toml"), "jbos = 4\n").unwrap();
     add(&["-e", "1"], 2);
@@ -111,4 +126,57 @@ fn a_corrupted_outcome_is_said_judged_again_and_nothing_is_lost() {
     place.run(&["--backend", "local", "-e", "2"]).exits(0);
     assert_eq!(place.rows("logs/serial").len(), 2);
     assert_eq!(place.rows("logs/serial")[&1]["verdict"], "passed");
+}
+
+#[test]
+fn what_cannot_be_replayed_is_said_with_what_would_help() {
+    let suite = "import os\n\ndef test_a():\n    pass\n\ndef test_b():\n    assert os.environ.get('GREEN')\n";
+    let place = Place::new(&[
+        ("test_a.py", suite),
+        ("broken/test_c.py", "import absent_module\n"),
+        ("old/run001/run.log", "x\n"),
+        ("alone/test.log", "x\n"),
+    ]);
+    let local = ["--backend", "local", "-e", "1"];
+    let sweep = |words: &[&str], code| {
+        place.run(&[&local[..], words].concat()).exits(code);
+    };
+    sweep(&["-t", "green", "-E", "GREEN=1", "--", "test_a.py"], 0);
+    sweep(&["-t", "red", "--", "test_a.py"], 3);
+    sweep(&["-t", "collect", "--", "broken"], 3);
+    sweep(&["-t", "quiet", "--no-trail", "--", "test_a.py"], 3);
+    // A session that died where nothing names a test.
+    fs::write(place.path("conftest.py"), "import os\nos.abort()\n").unwrap();
+    sweep(&["-t", "early", "--", "test_a.py"], 3);
+    fs::remove_file(place.path("conftest.py")).unwrap();
+    let mut page = String::new();
+    let mut add = |words: &[&str], code| page += &(errors(&place, &[&["replay"][..], words].concat(), code) + "\n");
+
+    add(&["logs/serial_green/run001"], 1);
+    add(&["serial_green", "7"], 1);
+    add(&["logs/absent"], 1);
+    add(&["logs/serial_red"], 2);
+    add(&["serial_red", "1", "--test", "test_a.py::test_a"], 2);
+    add(&["serial_collect", "1"], 1);
+    add(&["serial_quiet", "1"], 1);
+    add(&["serial_early", "1"], 1);
+    add(&["old/run001"], 1);
+    add(&["alone/test.log"], 1);
+    add(&["serial_red", "1", "--shrink", "--shell"], 2);
+    add(&["serial_red", "1", "--max-runs", "5"], 2);
+    add(&["serial_red", "1", "--times", "0"], 2);
+
+    place.run(&["replay", "serial_red", "1", "--times", "1"]).exits(3);
+    let home = place.path("logs/serial_red/.replays/run001");
+    for list in fs::read_dir(&home).unwrap() {
+        let path = list.unwrap().path().join("sweep.json");
+        let text = fs::read_to_string(&path).unwrap();
+        let mut spec: serde_json::Value = serde_json::from_str(&text).unwrap();
+        spec["image_id"] = "another".into();
+        fs::write(&path, spec.to_string()).unwrap();
+    }
+    add(&["serial_red", "1", "--times", "1"], 1);
+    fs::remove_dir_all(&home).unwrap();
+
+    insta::assert_snapshot!(page);
 }

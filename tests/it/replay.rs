@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::cli::{Place, Ran};
 use crate::engine;
 
-/// Forty tests, two of which carry a blank, brackets and colons in their names. The last one aborts if three of the
-/// others ran before it in the same process: always, or in 60 of 100 runs, drawn from the number of the run and of the
+/// Forty tests, two of which carry a blank, brackets and colons in their names, and one that aborts if three of them ran
+/// before it in the same process: always, or in 60 of 100 runs, drawn from the number of the run and of the
 /// tests before it.
 const SUITE: &str = r#"
 import hashlib, os, pytest
@@ -17,7 +17,7 @@ import hashlib, os, pytest
 seen = []
 needed = {"3", "b [x] :: y", "31"}
 
-@pytest.mark.parametrize("name", [str(n) for n in range(37)] + ["a b", "b [x] :: y"])
+@pytest.mark.parametrize("name", [str(n) for n in range(38)] + ["a b", "b [x] :: y"])
 def test_part(name):
     seen.append(name)
 
@@ -71,7 +71,7 @@ fn exactly_the_three_are_found(object: &Value) {
         (Some(1), Some("B1"))
     );
     assert_eq!(object["shrunk"]["minimal"], true);
-    assert_eq!(object["shrunk"]["from"], 39);
+    assert_eq!(object["shrunk"]["from"], 40);
 }
 
 /// Everything recorded below a directory: the runs of all lists.
@@ -95,9 +95,19 @@ fn a_crash_is_replayed_in_one_process_in_the_order_it_happened_in() {
         "{}",
         ran.err()
     );
+    let line = ran.out();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    assert!(
+        line.starts_with(r#"{"format":1,"tests":["test_a.py::test_part[0]","#),
+        "{line}"
+    );
+    assert!(
+        line.contains(r#","test_a.py::test_victim"],"failed":10,"of":10,"category":"B1","#),
+        "{line}"
+    );
     let ran_before = tests(&object);
-    assert_eq!((ran_before.len(), ran_before.last()), (40, Some(&VICTIM)));
-    assert_eq!(ran_before[38], "test_a.py::test_part[b [x] :: y]");
+    assert_eq!((ran_before.len(), ran_before.last()), (41, Some(&VICTIM)));
+    assert_eq!(ran_before[39], "test_a.py::test_part[b [x] :: y]");
     // The sweep itself has not changed.
     assert_eq!(place.rows("logs/serial").len(), 1);
     // What is recorded is not run again, and what is missing is.
@@ -228,7 +238,7 @@ fn runs_without_a_trail_are_replayed_as_far_as_the_console_tells() {
     let ran = place
         .run(&["replay", "serial_v", "1", "--times", "1", "--format", "json"])
         .exits(3);
-    assert_eq!(tests(&object(&ran)).len(), 40);
+    assert_eq!(tests(&object(&ran)).len(), 41);
     place
         .run(&["--backend", "local", "-e", "1", "--no-trail", "-t", "q"])
         .exits(3);
@@ -238,6 +248,84 @@ fn runs_without_a_trail_are_replayed_as_far_as_the_console_tells() {
         "{}",
         ran.err()
     );
+}
+
+/// Three tests: the second makes the session hang when it is over, with nothing to blame; the third hangs in the
+/// recorded run only, if it is told to.
+const LATE_HANG: &str = "
+import atexit, os, time
+
+def test_a():
+    pass
+
+def test_b():
+    atexit.register(time.sleep, 1000)
+
+def test_c():
+    if os.environ.get('FIRST') and 'REPRODUCE_FLAKY_REPLAY' not in os.environ:
+        time.sleep(1000)
+";
+
+#[test]
+fn a_hang_after_the_last_test_is_replayed_by_what_it_was_and_keeps_the_test_that_it_needs() {
+    let place = Place::new(&[("test_a.py", LATE_HANG)]);
+    place
+        .run(&["--backend", "local", "-e", "1", "--silence", "2s"])
+        .exits(3);
+    assert_eq!(place.rows("logs/serial")[&1]["failing_tests"], "");
+    let words = [
+        "replay",
+        "serial",
+        "1",
+        "--shrink",
+        "--times",
+        "3",
+        "-j",
+        "4",
+        "--silence",
+        "1500ms",
+    ];
+    let ran = place.run(&[&words[..], &["--format", "json"]].concat()).exits(3);
+    let object = object(&ran);
+    assert_eq!(tests(&object), ["test_a.py::test_b", "test_a.py::test_c"]);
+    assert_eq!(
+        (object["category"].as_str(), object["shrunk"]["minimal"].as_bool()),
+        (Some("A4"), Some(true))
+    );
+}
+
+#[test]
+fn a_replay_that_hangs_without_the_test_being_named_says_nothing_about_its_list() {
+    let place = Place::new(&[("test_a.py", LATE_HANG)]);
+    place
+        .run(&["--backend", "local", "-e", "1", "--silence", "2s", "-E", "FIRST=1"])
+        .exits(3);
+    assert_eq!(place.rows("logs/serial")[&1]["failing_tests"], "test_a.py::test_c");
+    let ran = place
+        .run(&[
+            "replay",
+            "serial",
+            "1",
+            "--times",
+            "2",
+            "-j",
+            "2",
+            "--silence",
+            "1500ms",
+            "--format",
+            "json",
+        ])
+        .exits(4);
+    let object = object(&ran);
+    assert_eq!(
+        (
+            object["failed"].as_u64(),
+            object["of"].as_u64(),
+            object["errored"].as_u64()
+        ),
+        (Some(0), Some(0), Some(2))
+    );
+    assert_eq!(tests(&object).last(), Some(&"test_a.py::test_c"));
 }
 
 #[test]

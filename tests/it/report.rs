@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot set up or find fails it")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use chrono::{TimeDelta, TimeZone, Utc};
 use reproduce_flaky::model::summary::{Source, Summary};
@@ -14,6 +16,7 @@ use reproduce_flaky::model::{Evidence, Exit, Outcome, OutcomeKind, Record};
 use reproduce_flaky::render::html::{self, Report, Sheet};
 use serde_json::Value;
 
+use crate::cli::Place;
 use crate::place::skip;
 use crate::report_sweeps::rebuilt;
 
@@ -74,7 +77,11 @@ fn open(file: &Path, words: &[&str]) -> Option<Value> {
         skip("no chromium on this machine");
         return None;
     };
-    let output = Command::new("python3")
+    let mut command = Command::new("python3");
+    if words.contains(&"--axe") {
+        command.env("AXE_PATH", axe());
+    }
+    let output = command
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/browser.py"))
         .args([chromium.as_ref(), file.as_os_str()])
         .args(words)
@@ -82,6 +89,28 @@ fn open(file: &Path, words: &[&str]) -> Option<Value> {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// Where the accessibility checker is: it is fetched once, in a wheel that holds it, from where Python's packages are.
+fn axe() -> OsString {
+    static FETCHED: OnceLock<OsString> = OnceLock::new();
+    let fetch = || {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("axe-0.1.8");
+        if !dir.is_dir() {
+            let new = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            let words = "-m pip install --quiet --no-deps --target . axe-playwright-python==0.1.8";
+            let _ = Command::new("python3")
+                .args(words.split(' '))
+                .current_dir(new.path())
+                .output();
+            if new.path().join("axe_playwright_python").is_dir() {
+                // Another process may have been faster, with the same.
+                let _ = fs::rename(new.path(), &dir);
+            }
+        }
+        std::env::var_os("AXE_PATH").unwrap_or_else(|| dir.into_os_string())
+    };
+    FETCHED.get_or_init(fetch).clone()
 }
 
 /// Nothing ran, nothing was asked for but the file itself, nothing complained.
@@ -142,6 +171,44 @@ fn a_hostile_log_is_shown_as_text() {
     ] {
         assert!(text.contains(shown), "{shown}: {text}");
     }
+}
+
+#[test]
+fn secrets_in_logs_and_arguments_are_not_on_the_page_and_it_says_so() {
+    let (token, value) = (format!("hf_{}", "a1B2".repeat(8)), "correct-horse-9");
+    let long = format!("{}{token}", "x".repeat(590));
+    let suite = format!(
+        "import pytest\n@pytest.mark.parametrize('key', ['{token}'])\ndef test_leak(key):\n    print('{long}')\n    \
+         print('{value}')\n    assert False, '{token} {value}'\n"
+    );
+    let place = Place::new(&[("test_leak.py", suite.as_str())]);
+    let words = [
+        "--backend",
+        "local",
+        "-e",
+        "1",
+        "--",
+        "-k",
+        "test_leak",
+        "-o",
+        &format!("cache_dir={value}"),
+    ];
+    place.run(&words).exits(3);
+    let page = |words: &[&str]| {
+        let mut command = place.command(&[&["summary", "--format", "html"], words].concat());
+        let output = command.env("MY_PASSWORD", value).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let clean = page(&[]);
+    for secret in [&token[..12], value] {
+        let at = clean.find(secret);
+        assert_eq!(at.map(|at| &clean[at.saturating_sub(200)..at + 20]), None);
+    }
+    assert!(clean.contains("test_leak[[redacted: hf token]]") && clean.contains("cache_dir=[redacted: MY_PASSWORD]"));
+    assert!(clean.contains("Secrets were looked for in logs, arguments and names: "));
+    let all = page(&["--no-redact"]);
+    assert!(all.contains(&token) && all.contains("Secrets were not looked for"));
 }
 
 #[test]
@@ -310,6 +377,7 @@ fn ten_thousand_iterations_make_a_page_of_less_than_five_megabytes() {
         let page = html::page(&Report {
             sheets: &[sheet],
             comparisons: &[],
+            redacted: None,
             tool: "test",
             made_at: None,
         });

@@ -62,6 +62,7 @@ impl Sweep {
                     total_s: 60.0,
                     silence_s: None,
                     silence_auto: false,
+                    keep_s: None,
                     grace_s: 10.0,
                 },
                 max_attempts: 3,

@@ -46,6 +46,7 @@ pub(crate) fn spec(first: u32, last: u32) -> Spec {
             total_s: 660.0,
             silence_s: None,
             silence_auto: false,
+            keep_s: None,
             grace_s: 10.0,
         },
         max_attempts: 3,

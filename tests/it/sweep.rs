@@ -222,6 +222,7 @@ impl SweepTest {
                 total_s: 660.0,
                 silence_s: self.silence,
                 silence_auto: false,
+                keep_s: None,
                 grace_s: 10.0,
             },
             max_attempts: 3,
@@ -319,6 +320,7 @@ fn told(event: &Event) -> String {
         EventKind::SweepStarted { planned, .. } => format!("sweep started, {planned} to run"),
         EventKind::IterationStarted { iteration, attempt } => format!("{iteration} started, attempt {attempt}"),
         EventKind::IterationSlow { iteration, .. } => format!("{iteration} is slow"),
+        EventKind::IterationKept { iteration, .. } => format!("{iteration} is kept"),
         EventKind::AttemptLost { iteration, attempt, .. } => format!("{iteration} lost attempt {attempt}"),
         EventKind::IterationFinished { iteration, outcome, .. } => format!("{iteration} {}", outcome.as_str()),
         EventKind::CancelRequested { now } => format!("cancel{}", if *now { " now" } else { "" }),
@@ -344,6 +346,22 @@ fn events_come_in_order_and_after_what_they_announce() {
     );
     assert_eq!((end.tally.passed, end.tally.failed), (1, 1));
     assert_eq!(test.recorded(), [1, 2]);
+}
+
+#[test]
+fn an_iteration_records_what_it_ran_under() {
+    let test = SweepTest::new(1);
+    test.run();
+    let exit = json(&test.dir().join("run001/exit.json"));
+    assert_eq!(
+        (exit["tool"].as_str(), exit["jobs"].as_u64()),
+        (Some("test"), Some(1)),
+        "{exit}"
+    );
+    assert!(
+        exit["cores"].as_u64() >= Some(1) && exit["load"].as_f64() >= Some(0.0),
+        "{exit}"
+    );
 }
 
 #[test]

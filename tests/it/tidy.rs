@@ -96,6 +96,7 @@ fn each_outside_crate_has_one_home() {
     nobody_uses(&["bollard"], |name| !name.starts_with("src/backend/docker"));
     nobody_uses(&["clap::", "clap_"], |name| !is_in(name, "cli"));
     nobody_uses(&["indicatif"], |name| name != "src/reporter/progress.rs");
+    nobody_uses(&["ratatui"], |name| !is_in(name, "reporter/follow"));
     nobody_uses(&["fs2"], |name| !is_in(name, "store"));
     nobody_uses(&["println!", "print!("], |name| {
         !(name == "src/main.rs" || is_in(name, "commands") || is_in(name, "reporter"))

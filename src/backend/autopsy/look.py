@@ -1,18 +1,29 @@
 """Looks at the processes of a session that hangs, from where it runs. Python 3.6 and later, nothing but the library.
 
-    look.py PIDS SIGNAL
+    look.py PIDS SIGNAL end|keep
 PIDS is `all`, or process ids separated by commas. First it prints what each process and thread does and waits for
-a line on its input: until then it has touched nothing. Then it has each Python process write its stacks. Sections
-begin with a line `@@NAME`.
+a line on its input: until then it has touched nothing. Then it has each Python process write its stacks, with `keep`
+only as far as that changes nothing. Sections begin with a line `@@NAME`.
 """
 import os
 import signal
 import socket
+import stat
 import struct
 import sys
 import time
 
-STACKS = "reproduce-flaky-stacks"
+try:
+    import ctypes
+except ImportError:
+    ctypes = None
+
+STACKS = ".stacks"
+# Calls that the kernel begins anew after a signal was handled; those with a time limit end instead, and with them
+# perhaps the hang.
+RESTARTED = {"read", "write", "recvfrom", "recvmsg", "sendto", "sendmsg", "accept", "accept4", "connect", "openat"}
+RESTARTED |= {"wait4", "waitid", "futex", "flock", "fcntl", "ioctl"}
+TGKILL = {"x86_64": 234, "aarch64": 131}.get(os.uname().machine)
 CALLS = {
     "x86_64": {
         0: "read", 1: "write", 7: "poll", 9: "mmap", 16: "ioctl", 17: "pread64", 23: "select", 34: "pause",
@@ -193,11 +204,30 @@ def catches(pid, number):
 
 
 def stacks_file(pid):
-    """Where the session's plugin has a process write its stacks: in its own temporary directory."""
+    """Where the session's plugin has a process write its stacks: beside the trail."""
     for entry in text(pid, "environ").split("\0"):
-        if entry.startswith("TMPDIR=") and os.path.exists(os.path.join(entry[7:], STACKS)):
-            return os.path.join(entry[7:], STACKS)
-    return os.path.join("/tmp", STACKS)
+        if entry.startswith("REPRODUCE_FLAKY_TRAIL="):
+            return os.path.join(os.path.dirname(entry.partition("=")[2]), STACKS)
+    return ""
+
+
+def patient(pid):
+    """The thread of a process that a signal does not disturb; None if there is none."""
+    for tid in names(pid, "task"):
+        words = text(pid, "task", tid, "syscall").split()
+        if words and words[0].isdigit() and CALLS.get(int(words[0])) in RESTARTED:
+            return int(tid)
+    return None
+
+
+def ask(pid, tid, number):
+    """Sends a signal to one thread, or to the process where that cannot be done."""
+    try:
+        if tid and TGKILL and ctypes and ctypes.CDLL(None).syscall(TGKILL, pid, tid, number) == 0:
+            return
+    except (OSError, AttributeError):
+        pass
+    os.kill(pid, number)
 
 
 def size(path):
@@ -222,33 +252,71 @@ def written(path, start):
         return ""
 
 
-def stacks(pids, number):
+def tell(who, found):
+    if found.strip():
+        print("@@stacks\n%s\n%s" % (who, found.rstrip()))
+        sys.stdout.flush()
+    return bool(found.strip())
+
+
+def errors_file(pid):
+    """Standard error of a process, if that is a file, as pytest captures it: it may have no name any more."""
+    path = "/proc/%d/fd/2" % pid
+    try:
+        return open(path, "rb") if stat.S_ISREG(os.stat(path).st_mode) else None
+    except OSError:
+        return None
+
+
+def send(pids, number):
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except OSError:
+            pass
+
+
+def stacks(pids, number, is_kept):
     left = []
     for pid, _ in tree(pids):
         is_python = "python" in os.path.basename(link(pid, "exe") or text(pid, "comm"))
         path = stacks_file(pid)
         if catches(pid, number) and size(path) >= 0:
+            tid = patient(pid)
+            if tid is None and is_kept:
+                print("@@note\nprocess %d was not asked for its stacks, which would have ended its wait" % pid, end="")
+                print("; `kill -%d %d` in there has it add them to %s" % (number, pid, path))
+                continue
             start = size(path)
+            who = "%d %s" % (pid, command(pid))
+            print("@@asked\n%d\n%s" % (start, who))
+            sys.stdout.flush()
             try:
-                os.kill(pid, number)
+                ask(pid, tid, number)
             except OSError as error:
                 print("@@note\nprocess %d could not be asked for its stacks: %s" % (pid, error))
                 continue
-            found = written(path, start)
-            if found.strip():
-                print("@@stacks\n%d %s\n%s" % (pid, command(pid), found.rstrip()))
-                sys.stdout.flush()
+            if tell(who, written(path, start)):
                 continue
         if is_python:
             left.append(pid)
     aborted = []
     for pid in left:
-        if catches(pid, signal.SIGABRT):
+        if is_kept:
+            print("@@note\nprocess %d (%s) was not aborted for its stacks" % (pid, command(pid)))
+        elif catches(pid, signal.SIGABRT):
+            who, file = "%d %s" % (pid, command(pid)), errors_file(pid)
+            # Whoever waits for it must not go on, and with it perhaps the session's end, before this is read.
+            others = [other for other in pids if other not in (1, pid)]
+            send(others, signal.SIGSTOP)
             try:
+                start = os.fstat(file.fileno()).st_size if file else 0
                 os.kill(pid, signal.SIGABRT)
                 aborted.append(pid)
+                tell(who, written("/proc/self/fd/%d" % file.fileno(), start) if file else "")
             except OSError as error:
                 print("@@note\nprocess %d could not be aborted: %s" % (pid, error))
+            send(others, signal.SIGCONT)
         elif status(pid).get("State", "Z")[0] != "Z":
             print("@@note\nprocess %d (%s) has no faulthandler to print its stacks" % (pid, command(pid)))
     if aborted:
@@ -261,5 +329,5 @@ files(pids)
 print("@@ready")
 sys.stdout.flush()
 if sys.stdin.readline():
-    stacks(pids, int(sys.argv[2]))
+    stacks(pids, int(sys.argv[2]), sys.argv[3:] == ["keep"])
 print("@@end")

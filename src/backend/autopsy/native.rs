@@ -118,7 +118,7 @@ async fn one(pid: i32, until: Instant) -> Result<String, String> {
 }
 
 /// Only the threads and their frames of what a debugger prints.
-fn frames(output: &str) -> String {
+pub(in crate::backend) fn frames(output: &str) -> String {
     let is_wanted = |line: &&str| {
         let line = line.trim_start();
         line.starts_with('#') || line.starts_with("Thread ") || line.starts_with("TID ")

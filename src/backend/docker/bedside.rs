@@ -1,16 +1,22 @@
 //! How the processes of a container are got at: programs run in it by the engine, and its processes as this machine
 //! numbers them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
+use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 
 use super::engine::Engine;
 use crate::backend::autopsy::native::{self, Seen};
 use crate::backend::autopsy::{Bedside, Program};
+use crate::backend::cores::Origin;
+
+/// Largest file that is copied out of a container for a debugger.
+const MOST_COPIED: usize = 512 << 20;
 
 /// A running container.
 pub(super) struct Container {
@@ -48,6 +54,30 @@ impl Container {
             }),
             StartExecResults::Detached => Err("nothing could be looked at from inside: it was not attached".to_owned()),
         }
+    }
+}
+
+impl Origin for Container {
+    fn copy<'a>(&'a self, path: &'a str, to: &'a Path) -> BoxFuture<'a, bool> {
+        async move {
+            let options = DownloadFromContainerOptionsBuilder::default().path(path).build();
+            let mut pieces = self.engine.docker.download_from_container(&self.id, Some(options));
+            let mut archive = Vec::new();
+            while let Some(Ok(piece)) = pieces.next().await {
+                archive.extend_from_slice(&piece);
+                if archive.len() > MOST_COPIED {
+                    return false;
+                }
+            }
+            let unpacked = || -> std::io::Result<()> {
+                let mut archive = tar::Archive::new(archive.as_slice());
+                let mut entry = archive.entries()?.next().ok_or(std::io::ErrorKind::NotFound)??;
+                std::io::copy(&mut entry, &mut std::fs::File::create(to)?)?;
+                Ok(())
+            };
+            unpacked().is_ok()
+        }
+        .boxed()
     }
 }
 

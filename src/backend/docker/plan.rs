@@ -7,13 +7,15 @@ use std::sync::OnceLock;
 use bollard::models::ImageConfig;
 
 use super::recipe::{self, Instance, PACKAGES_DIR, PLUGIN_DIR, RUN_DIR, Recipe, TMPFS, WORKSPACE};
-use crate::backend::environment::{self, Environment};
+use crate::backend::environment::{self, Environment, MARK};
 use crate::backend::host::{self, Bind, HostRoot};
 use crate::backend::packages::Packages;
 use crate::backend::toolchain::Report;
 use crate::backend::{Attempt, BackendError};
 use crate::model::spec::Recipe as Part;
 use crate::model::{Spec, Workspace};
+
+mod cores;
 
 /// What the containers are made from.
 #[derive(Clone, Debug)]
@@ -133,6 +135,9 @@ impl Plan {
         }
         for (name, value) in &attempt.env {
             environment.set(name, value);
+        }
+        if self.spec.container.cores {
+            environment.set(MARK, attempt.name.as_str());
         }
         let mut instance = self.complete(&attempt.argv, environment);
         instance.binds.push(Bind::writable(&attempt.dir, RUN_DIR));

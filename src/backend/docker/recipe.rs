@@ -296,6 +296,9 @@ pub(super) fn ulimits(container: &Container) -> Result<Vec<(String, i64, i64)>, 
         limits.retain(|(name, _, _)| *name != limit.0);
         limits.push(limit);
     }
+    if container.cores && limits.iter().all(|(name, _, _)| name != "core") {
+        limits.push(("core".to_owned(), -1, -1));
+    }
     Ok(limits)
 }
 
@@ -310,6 +313,7 @@ fn refused_limit(cause: &str, container: &Container) -> Option<&'static str> {
     // Podman sets nproc and nofile by itself, higher than its own, unless it is told others.
     [
         ("stack", "rlimit type 3"),
+        ("core", "rlimit type 4"),
         ("nproc", "rlimit type 6"),
         ("nofile", "rlimit type 7"),
         ("memlock", "rlimit type 8"),
@@ -330,6 +334,7 @@ fn own_limit(name: &str) -> Option<i64> {
     use rustix::process::{Resource, getrlimit};
     let resource = match name {
         "stack" => Resource::Stack,
+        "core" => Resource::Core,
         "nproc" => Resource::Nproc,
         "nofile" => Resource::Nofile,
         "memlock" => Resource::Memlock,

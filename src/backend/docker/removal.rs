@@ -8,7 +8,8 @@ use std::time::Duration;
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
 };
-use tokio::task::JoinSet;
+use chrono::{DateTime, Utc};
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::engine::{Engine, is_conflict, is_not_found};
 use crate::backend::{BackendError, Creator, Fate};
@@ -20,6 +21,11 @@ pub(super) const ITERATION: &str = "reproduce-flaky.iteration";
 /// Label with the name of the attempt.
 pub(super) const ATTEMPT: &str = "reproduce-flaky.attempt";
 
+/// What stands in a container's name before the time until which it is kept, in seconds since 1970.
+const KEPT_UNTIL: &str = "-kept-until-";
+/// Most containers that are kept at a time: each holds the memory of a whole session.
+const MOST_KEPT: usize = 5;
+
 /// Longest time that the end of the process waits for removals.
 const CLOSE: Duration = Duration::from_secs(30);
 
@@ -28,6 +34,8 @@ const CLOSE: Duration = Duration::from_secs(30);
 pub(super) struct Remover {
     engine: Arc<Engine>,
     tasks: Mutex<JoinSet<()>>,
+    /// Removals that wait for their time.
+    kept: Mutex<JoinSet<()>>,
 }
 
 impl Remover {
@@ -35,6 +43,7 @@ impl Remover {
         Arc::new(Remover {
             engine,
             tasks: Mutex::new(JoinSet::new()),
+            kept: Mutex::new(JoinSet::new()),
         })
     }
 
@@ -61,7 +70,21 @@ impl Remover {
         );
     }
 
-    /// Waits for what is under way, within bounds.
+    /// Removes a container and its volumes after a while, unless that is called off; `None` where too many wait already.
+    pub(super) fn keep(self: &Arc<Self>, id: String, volumes: Vec<String>, time: Duration) -> Option<AbortHandle> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        while kept.try_join_next().is_some() {}
+        if kept.len() >= MOST_KEPT {
+            return None;
+        }
+        let remover = Arc::clone(self);
+        Some(kept.spawn(async move {
+            tokio::time::sleep(time).await;
+            remover.remove(id, volumes);
+        }))
+    }
+
+    /// Waits for what is under way, within bounds. What is kept stays: the next sweep, or `gc`, removes it in time.
     pub(super) async fn close(&self) {
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         let _ = tokio::time::timeout(CLOSE, async { while tasks.join_next().await.is_some() {} }).await;
@@ -110,12 +133,35 @@ pub struct Leftover {
     pub sweep: String,
     /// Number of the iteration, where it belonged to one.
     pub iteration: Option<u32>,
+    /// Name of the attempt, where it belonged to one.
+    pub attempt: Option<String>,
     /// Whether it is still running.
     pub is_running: bool,
     /// Who made it.
     pub creator: Creator,
     /// What became of who made it.
     pub fate: Fate,
+    /// Until when it is kept for somebody to look into it.
+    pub kept_until: Option<DateTime<Utc>>,
+}
+
+impl Leftover {
+    /// Whether nobody waits for it any more.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.fate == Fate::Gone && self.kept_until.is_none_or(|until| until <= Utc::now())
+    }
+}
+
+/// A container's name that says how long it is kept.
+pub(super) fn kept_name(name: &str, until: DateTime<Utc>) -> String {
+    format!("{name}{KEPT_UNTIL}{}", until.timestamp())
+}
+
+/// Until when a container of this name is kept.
+fn kept_until(name: &str) -> Option<DateTime<Utc>> {
+    let (_, seconds) = name.rsplit_once(KEPT_UNTIL)?;
+    DateTime::from_timestamp(seconds.parse().ok()?, 0)
 }
 
 /// What a sweep leaves on an engine.
@@ -166,11 +212,7 @@ pub async fn reap_iteration(
 }
 
 pub(super) async fn reap_on(engine: &Engine) -> Result<Vec<Leftover>, BackendError> {
-    let gone: Vec<Leftover> = found(engine)
-        .await?
-        .into_iter()
-        .filter(|left| left.fate == Fate::Gone)
-        .collect();
+    let gone: Vec<Leftover> = found(engine).await?.into_iter().filter(Leftover::is_due).collect();
     remove_all(engine, gone).await
 }
 
@@ -220,6 +262,11 @@ async fn found(engine: &Engine) -> Result<Vec<Leftover>, BackendError> {
         .list_volumes(Some(options))
         .await
         .map_err(|error| engine.explain("list volumes", &error))?;
+    // The volumes of a container that is kept are in use by it.
+    let kept: HashMap<String, DateTime<Utc>> = found
+        .iter()
+        .filter_map(|left| Some((left.attempt.clone()?, left.kept_until?)))
+        .collect();
     // Containers come first: a volume in use cannot be removed.
     found.extend(volumes.volumes.into_iter().flatten().filter_map(|volume| {
         leftover(
@@ -229,6 +276,10 @@ async fn found(engine: &Engine) -> Result<Vec<Leftover>, BackendError> {
             false,
             &volume.labels,
         )
+        .map(|left| Leftover {
+            kept_until: left.attempt.as_ref().and_then(|attempt| kept.get(attempt).copied()),
+            ..left
+        })
     }));
     Ok(found)
 }
@@ -241,8 +292,11 @@ fn leftover(
     labels: &HashMap<String, String>,
 ) -> Option<Leftover> {
     let creator = Creator::from_labels(labels)?;
+    let name = name.unwrap_or_else(|| id.clone());
     Some(Leftover {
-        name: name.unwrap_or_else(|| id.clone()),
+        kept_until: kept_until(&name),
+        attempt: labels.get(ATTEMPT).cloned(),
+        name,
         id,
         kind,
         sweep: labels.get(SWEEP)?.clone(),
@@ -251,4 +305,38 @@ fn leftover(
         fate: creator.fate(),
         creator,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_so_many_containers_are_kept_at_a_time() {
+        let engine = Engine {
+            docker: bollard::Docker::connect_with_http("127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION).unwrap(),
+            address: String::new(),
+            facts: super::super::Facts::default(),
+        };
+        let remover = Remover::new(Arc::new(engine));
+        let keep = || remover.keep("none".to_owned(), Vec::new(), Duration::from_hours(1));
+        let places: Vec<_> = (0..MOST_KEPT).map(|_| keep().unwrap()).collect();
+        assert!(keep().is_none());
+        // One that is called off makes room.
+        places[0].abort();
+        while keep().is_none() {
+            tokio::task::yield_now().await;
+        }
+        // What waits for its time does not hold up the end.
+        remover.close().await;
+    }
+
+    #[test]
+    fn a_name_says_until_when_a_container_is_kept() {
+        let until = DateTime::from_timestamp(1_795_550_000, 0).unwrap();
+        let name = kept_name("reproduce-flaky-serial-run007.here-1-1", until);
+        assert_eq!(kept_until(&name), Some(until));
+        assert_eq!(kept_until("reproduce-flaky-serial-run007.here-1-1"), None);
+        assert_eq!(kept_until("reproduce-flaky-kept-until-then-1-1"), None);
+    }
 }

@@ -28,8 +28,12 @@ use super::engine::{Engine, is_conflict, is_not_found, is_transport};
 use super::ownership::Ownership;
 use super::recipe::{Instance, Recipe};
 use super::removal::Remover;
-use crate::backend::autopsy::{Autopsy, Examination};
+use crate::backend::autopsy::{Autopsy, Examination, Then};
+use crate::backend::cores::{Cores, Origin};
 use crate::backend::{BackendError, Ended, KILL_WAIT, Session, Signal};
+use crate::model::Kept;
+
+mod keep;
 
 /// How long the rest of the output may take once the process has ended: what is on its way arrives at once.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -41,10 +45,14 @@ pub(super) struct Running {
     engine: Arc<Engine>,
     remover: Arc<Remover>,
     id: String,
+    name: String,
     /// The Python in the container, as it is called.
     python: String,
     volumes: Vec<String>,
     ownership: Option<Ownership>,
+    cores: Option<(Cores, bool)>,
+    /// Whether processes were aborted for their stacks.
+    has_aborted: bool,
     output: Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>,
     watch: JoinHandle<End>,
     end: Option<End>,
@@ -58,6 +66,8 @@ pub(super) struct Running {
     killed_at: Option<Instant>,
     drained_by: Option<Instant>,
     is_removed: bool,
+    /// Whether it is left running.
+    is_kept: bool,
 }
 
 /// How the wait for a container's end came out.
@@ -80,7 +90,7 @@ pub(super) async fn launch(
     instance: &Instance,
     name: &str,
 ) -> Result<Running, BackendError> {
-    let id = create(engine, recipe, instance, name).await?;
+    let (id, name) = create(engine, recipe, instance, name).await?;
     let watch = tokio::spawn(watch(Arc::clone(engine), id.clone()));
     let attached = engine
         .docker
@@ -108,9 +118,12 @@ pub(super) async fn launch(
             engine: Arc::clone(engine),
             remover: Arc::clone(remover),
             id,
+            name,
             python: recipe.python.clone(),
             volumes: Vec::new(),
             ownership: None,
+            cores: None,
+            has_aborted: false,
             output: attached.output,
             watch,
             end: None,
@@ -122,6 +135,7 @@ pub(super) async fn launch(
             killed_at: None,
             drained_by: None,
             is_removed: false,
+            is_kept: false,
         }),
         Err(error) => {
             watch.abort();
@@ -131,7 +145,12 @@ pub(super) async fn launch(
     }
 }
 
-async fn create(engine: &Engine, recipe: &Recipe, instance: &Instance, name: &str) -> Result<String, BackendError> {
+async fn create(
+    engine: &Engine,
+    recipe: &Recipe,
+    instance: &Instance,
+    name: &str,
+) -> Result<(String, String), BackendError> {
     let mut tries = 0;
     loop {
         // The name is for the reader of `docker ps`; what finds a container again is its labels.
@@ -146,7 +165,7 @@ async fn create(engine: &Engine, recipe: &Recipe, instance: &Instance, name: &st
             .create_container(Some(options), recipe.body(instance))
             .await
         {
-            Ok(created) => return Ok(created.id),
+            Ok(created) => return Ok((created.id, unique)),
             Err(error) if is_conflict(&error) && tries < 20 => tries += 1,
             Err(error) if is_not_found(&error) => {
                 return Err(BackendError::ImageMissing {
@@ -237,6 +256,20 @@ impl Running {
     pub(super) fn with_ownership(mut self, ownership: Option<Ownership>) -> Running {
         self.ownership = ownership;
         self
+    }
+
+    /// Where it leaves cores, and whether the files that its processes map are this machine's.
+    pub(super) fn with_cores(mut self, cores: Option<(Cores, bool)>) -> Running {
+        self.cores = cores;
+        self
+    }
+
+    fn container(&self) -> Container {
+        Container {
+            engine: Arc::clone(&self.engine),
+            id: self.id.clone(),
+            python: self.python.clone(),
+        }
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, BackendError> {
@@ -457,16 +490,13 @@ impl Session for Running {
         .boxed()
     }
 
-    fn autopsy<'a>(&'a mut self, run_dir: &'a Path, budget: Duration) -> BoxFuture<'a, Autopsy> {
+    fn autopsy<'a>(&'a mut self, run_dir: &'a Path, budget: Duration, then: Then) -> BoxFuture<'a, Autopsy> {
         async move {
-            let bedside = Container {
-                engine: Arc::clone(&self.engine),
-                id: self.id.clone(),
-                python: self.python.clone(),
-            };
+            let bedside = self.container();
             let mut examination = Examination::new(run_dir, budget);
-            examination.examine(&bedside).await;
+            examination.examine(&bedside, then).await;
             if examination.has_aborted {
+                self.has_aborted = true;
                 let (mut printed, mut pieces) = (Vec::new(), VecDeque::new());
                 let patience = examination.left().min(Duration::from_secs(2));
                 let _ = tokio::time::timeout(patience, async {
@@ -484,14 +514,33 @@ impl Session for Running {
         .boxed()
     }
 
+    fn can_be_kept(&self) -> bool {
+        true
+    }
+
+    fn keep(&mut self, time: Duration) -> BoxFuture<'_, Result<Kept, BackendError>> {
+        self.leave(time).boxed()
+    }
+
     fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<Ended, BackendError>> {
         async move {
-            let facts = self.facts().await;
+            let facts = if self.is_kept {
+                Ok(self.still_running().await)
+            } else {
+                self.facts().await
+            };
             if let (Ok(_), Some(ownership)) = (&facts, self.ownership.take()) {
                 ownership.restore(&self.engine, &self.remover).await;
             }
+            if let Some((cores, is_host)) = self.cores.take().filter(|_| !self.is_kept) {
+                let container = self.container();
+                let origin = (!is_host).then_some(&container as &dyn Origin);
+                cores.collect(origin, self.has_aborted).await;
+            }
             self.is_removed = true;
-            self.remover.remove(self.id.clone(), std::mem::take(&mut self.volumes));
+            if !self.is_kept {
+                self.remover.remove(self.id.clone(), std::mem::take(&mut self.volumes));
+            }
             facts
         }
         .boxed()
@@ -501,7 +550,7 @@ impl Session for Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.watch.abort();
-        if !self.is_removed {
+        if !self.is_removed && !self.is_kept {
             self.remover.remove(self.id.clone(), std::mem::take(&mut self.volumes));
         }
     }

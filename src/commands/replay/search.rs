@@ -14,9 +14,9 @@ use super::times::CANCEL_GRACE;
 use crate::cli::replay::Args;
 use crate::commands::judged;
 use crate::iteration::{self, Answer, Cancel, Context};
-use crate::model::replay::{Replayed, Shrunk};
-use crate::model::shrink::{Ending, Found, List, Seen, Shrink, Step};
-use crate::model::{Outcome, Verdict};
+use crate::model::Outcome;
+use crate::model::replay::{Replayed, Seen, Shrunk};
+use crate::model::shrink::{Ending, Found, List, Shrink, Step};
 use crate::store::{Keep, StoreError};
 
 /// How often a run is looked for that another process is at.
@@ -163,11 +163,7 @@ impl Search<'_> {
     }
 
     fn seen(&self, outcome: &Outcome) -> Seen {
-        match outcome.verdict {
-            Verdict::Errored => Seen::Errored,
-            Verdict::Failed if self.place.failure.target.is_met_by(outcome) => Seen::Failed,
-            Verdict::Failed | Verdict::Passed => Seen::Passed,
-        }
+        self.place.failure.target.seen(outcome)
     }
 
     /// Ends runs of lists that have been decided.
@@ -227,7 +223,7 @@ impl Search<'_> {
             target,
         );
         replayed.shrunk = match found.ending {
-            Ending::Minimal | Ending::OutOfRuns => Some(Shrunk {
+            Ending::Minimal | Ending::Unsettled | Ending::OutOfRuns => Some(Shrunk {
                 from: self.place.predecessors(),
                 minimal: found.ending == Ending::Minimal,
                 runs: self.shrink.runs(),

@@ -128,11 +128,6 @@ impl Source {
         let failing = &self.outcome.failing_tests;
         match (Target::of(&self.outcome, asked), asked) {
             (Some(target), _) => Ok(target),
-            // Nothing but the user knows which test it was.
-            (None, Some(asked)) if failing.is_empty() => Ok(Target {
-                test: Some(asked.to_owned()),
-                categories: self.outcome.categories.clone(),
-            }),
             (None, Some(asked)) => Err(usage(
                 format!("`{asked}` did not fail in `{}`", self.shown.display()),
                 Some(&format!("what failed there: {}", failing.join(", "))),

@@ -11,7 +11,7 @@ use crate::cli::sweep::Progress;
 use crate::commands::judged;
 use crate::message::hinted;
 use crate::model::Verdict;
-use crate::model::replay::Replayed;
+use crate::model::replay::{Replayed, Seen};
 use crate::model::stop::StopRules;
 use crate::reporter;
 use crate::runner::{self, Arm, Plan, Reason};
@@ -60,16 +60,15 @@ pub(super) async fn run(args: &Args, place: &Place, signals: mpsc::UnboundedRece
     let records = judged::sweep(&shown, &place.signatures)?.records;
     let (mut failed, mut of, mut others, mut errored) = (0, 0, 0, 0);
     for record in records.iter().filter(|record| asked.contains(&record.iteration)) {
-        match record.outcome.verdict {
-            Verdict::Errored => errored += 1,
-            Verdict::Passed => of += 1,
-            Verdict::Failed => {
+        match place.failure.target.seen(&record.outcome) {
+            Seen::Errored => errored += 1,
+            Seen::Failed => {
                 of += 1;
-                if place.failure.target.is_met_by(&record.outcome) {
-                    failed += 1;
-                } else {
-                    others += 1;
-                }
+                failed += 1;
+            }
+            Seen::Passed => {
+                of += 1;
+                others += u64::from(record.outcome.verdict == Verdict::Failed);
             }
         }
     }

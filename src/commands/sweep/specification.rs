@@ -9,7 +9,7 @@ use chrono::Utc;
 
 use crate::cli;
 use crate::cli::settings::Settings;
-use crate::cli::sweep::{Args, Engine, KeepLogs};
+use crate::cli::sweep::{Args, Engine, KeepLogs, OnHang};
 use crate::cli::words::Silence;
 use crate::message::usage;
 use crate::model::spec::{Container, Placing};
@@ -68,6 +68,7 @@ pub(super) fn of(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spe
             memory: args.memory,
             gpus: args.gpus.clone(),
             user: args.user.clone(),
+            cores: args.cores,
             workspace: args.workspace.into(),
             without: args.without.iter().map(|part| (*part).into()).collect(),
         },
@@ -77,6 +78,7 @@ pub(super) fn of(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spe
                 Some(Silence::Fixed(silence)) => Some(silence.as_secs_f64()),
                 Some(Silence::Auto) | None => None,
             },
+            keep_s: (args.on_hang == OnHang::Keep).then(|| args.keep_for.as_secs_f64()),
             silence_auto: args.silence == Some(Silence::Auto),
             grace_s: args.grace.as_secs_f64(),
         },
