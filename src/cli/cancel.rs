@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 /// `cancel`.
 #[derive(Clone, Debug, ClapArgs)]
 #[command(after_help = "Example:\n  reproduce-flaky cancel logs/n4_fix8\n\n\
-    Next: the sweep's own command, which runs what is missing; or reproduce-flaky summary")]
+    Next: reproduce-flaky summary, or the sweep's own command, which runs what is missing")]
 pub struct Args {
     /// Directory of the sweep.
     #[arg(value_name = "SWEEP")]

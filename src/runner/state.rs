@@ -17,6 +17,8 @@ use crate::model::{Event, EventKind, Kept, Outcome, Tally, Verdict};
 use crate::reporter::{self, Reporter, Running};
 use crate::store::StoreError;
 
+mod elsewhere;
+
 /// An iteration is called slow at this many times the median of the finished ones, and never before `SLOW_LEAST`.
 const SLOW_FACTOR: u32 = 3;
 const SLOW_LEAST: Duration = Duration::from_secs(30);
@@ -230,63 +232,6 @@ impl State {
                 }
             }
         }
-    }
-
-    /// Takes in that an iteration which was placed elsewhere has begun there.
-    pub(super) fn began_elsewhere(&mut self, iteration: u32, attempt: u32, live: Arc<Live>) {
-        self.queue.take((0, iteration));
-        self.hear(Progress::Started {
-            arm: 0,
-            iteration,
-            attempt,
-            live,
-        });
-    }
-
-    /// Takes in that an attempt elsewhere gave no answer; the iteration waits again. Only what befalls iteration after
-    /// iteration is a reason to stop: one that ends badly each time says nothing about the others.
-    pub(super) fn lost_elsewhere(&mut self, iteration: u32, attempt: u32, reason: String, counts: bool) {
-        if counts {
-            self.hear(Progress::Lost {
-                arm: 0,
-                iteration,
-                attempt,
-                reason,
-            });
-        } else {
-            self.emit(
-                0,
-                EventKind::AttemptLost {
-                    iteration,
-                    attempt,
-                    reason,
-                },
-            );
-        }
-        self.running.remove(&(0, iteration));
-        self.queue.put_back((0, iteration));
-        self.update_tally();
-    }
-
-    /// Takes in that an iteration which was placed elsewhere is recorded.
-    pub(super) fn recorded_elsewhere(&mut self, iteration: u32, record: Record) -> Result<(), StoreError> {
-        self.queue.take((0, iteration));
-        self.land((0, iteration), Ok(Answer::Recorded(Box::new(record))))
-    }
-
-    /// Iterations that run, as far as is known.
-    pub(super) fn running(&self) -> impl Iterator<Item = u32> {
-        self.running.keys().map(|(_, iteration)| *iteration)
-    }
-
-    /// What can be seen of one that runs.
-    pub(super) fn live(&self, iteration: u32) -> Option<&Live> {
-        Some(&self.running.get(&(0, iteration))?.live)
-    }
-
-    /// Why nothing new is started, if so.
-    pub(super) fn stopped(&self) -> Option<&Reason> {
-        self.reason.as_ref()
     }
 
     /// Takes in how an iteration came out.
