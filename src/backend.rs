@@ -18,18 +18,22 @@ mod autopsy;
 mod cores;
 mod creator;
 pub mod docker;
+mod elsewhere;
 mod environment;
 mod error;
 mod host;
 mod local;
 mod noise;
 mod packages;
+mod podman;
 mod shell;
 mod toolchain;
 
 pub use autopsy::{Autopsy, Then};
 pub use creator::{Creator, Fate, host_name};
+pub use elsewhere::Elsewhere;
 pub use error::BackendError;
+pub use podman::PodmanService;
 pub use shell::local_shell;
 
 /// A pytest plugin that is put beside whatever the sessions run in, as one file.
@@ -223,6 +227,7 @@ mod tests {
             },
             max_attempts: 3,
             arm: None,
+            placing: None,
             ended: None,
         }
     }

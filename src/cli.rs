@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub mod cancel;
 pub mod classify;
 pub mod compare;
 pub mod demo;
@@ -13,6 +14,7 @@ pub mod figures;
 pub mod gc;
 pub mod history;
 pub mod import;
+pub mod merge;
 pub mod plan;
 pub mod replay;
 pub mod settings;
@@ -22,6 +24,7 @@ pub mod status;
 pub mod summary;
 pub mod sweep;
 pub mod words;
+pub mod worker;
 
 /// Runs a pytest session N times, each in a fresh container: what failed, how often, and whether it is fixed.
 #[derive(Debug, Parser)]
@@ -53,6 +56,8 @@ pub enum Command {
     Demo(demo::Args),
     /// Show how far sweeps have come, whoever runs them: iterations in flight, failures so far, time left.
     Status(status::Args),
+    /// Take back what was handed to an engine and has no answer yet.
+    Cancel(cancel::Args),
     /// Say what sweeps came to: counts, rates, causes, each failure, each failing test.
     Summary(summary::Args),
     /// Compare two sweeps: which failures became fewer or more, and what the numbers do not carry.
@@ -61,6 +66,8 @@ pub enum Command {
     History(history::Args),
     /// Say what a sweep's counts carry, and how many clean runs would show a fix.
     Plan(plan::Args),
+    /// Copy sweeps of one thing that were made in different places into one.
+    Merge(merge::Args),
     /// Say whether a sweep can run here, and what to do where it cannot.
     Doctor(doctor::Args),
     /// Run the tests before a failure again, in one process, and find which of them it needs (runs tests).
@@ -77,6 +84,9 @@ pub enum Command {
     Import(import::Args),
     /// Check, list or begin the rules that name causes.
     Signatures(signatures::Args),
+    /// Run one iteration of a sweep and record it (runs tests); what engines on other machines call.
+    #[command(hide = true)]
+    Worker(worker::Args),
     /// Print a completion script for a shell.
     Completions(words::Completions),
     /// Print the manual page.

@@ -8,6 +8,7 @@ use crate::cli::settings::Settings;
 use crate::cli::{self, Command};
 use crate::exit_code::ExitCode;
 
+pub mod cancel;
 pub mod classify;
 pub mod compare;
 pub mod demo;
@@ -17,6 +18,7 @@ pub mod gc;
 pub mod history;
 pub mod import;
 pub mod judged;
+pub mod merge;
 pub mod output;
 pub mod place;
 pub mod plan;
@@ -31,6 +33,7 @@ pub mod status;
 pub mod summary;
 pub mod sweep;
 pub mod words;
+pub mod worker;
 
 /// Reads the command line and does what it says.
 ///
@@ -48,16 +51,19 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Some(Command::Gc(gc)) => gc::run(&gc),
         Some(Command::Completions(shell)) => words::completions(&shell),
         Some(Command::Status(args)) => status::run(&args),
+        Some(Command::Cancel(args)) => cancel::run(&args),
         Some(Command::Summary(args)) => summary::run(&args),
         Some(Command::Compare(args)) => compare::run(&args),
         Some(Command::History(args)) => history::run(&args),
         Some(Command::Plan(args)) => plan::run(&args),
+        Some(Command::Merge(args)) => merge::run(&args),
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
         Some(Command::Show(args)) => show::run(&args),
         Some(Command::Export(args)) => export::run(&args),
         Some(Command::Import(args)) => import::run(&args),
         Some(Command::Signatures(args)) => signatures::run(&args),
+        Some(Command::Worker(args)) => Ok(worker::run(&args)),
         Some(Command::Man) => words::man(),
     }
 }

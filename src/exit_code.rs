@@ -15,17 +15,23 @@ pub enum ExitCode {
     Errored,
     /// Stopped by a signal.
     Interrupted,
+    /// A worker got no answer: the world broke under its attempt.
+    NoAnswer,
+    /// A worker was told to end before it had an answer.
+    CutShort,
 }
 
 impl ExitCode {
     /// Every code, in the order of README's table.
-    pub const ALL: [ExitCode; 6] = [
+    pub const ALL: [ExitCode; 8] = [
         ExitCode::Passed,
         ExitCode::ToolFailed,
         ExitCode::Usage,
         ExitCode::Reproduced,
         ExitCode::Errored,
         ExitCode::Interrupted,
+        ExitCode::NoAnswer,
+        ExitCode::CutShort,
     ];
 
     /// The number.
@@ -38,6 +44,9 @@ impl ExitCode {
             ExitCode::Reproduced => 3,
             ExitCode::Errored => 4,
             ExitCode::Interrupted => 130,
+            // sysexits.h: a failure that may pass.
+            ExitCode::NoAnswer => 75,
+            ExitCode::CutShort => 143,
         }
     }
 }

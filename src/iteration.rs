@@ -22,6 +22,9 @@ use follow::{Broken, Followed, cancelled, follow};
 pub use live::Live;
 pub use quiet::Quiet;
 
+/// The signal by which a session is asked to end.
+const TERM: i32 = 15;
+
 /// How long an engine that went away is waited for before the next attempt.
 const ENGINE_PATIENCE: Duration = Duration::from_mins(1);
 
@@ -41,6 +44,18 @@ pub struct Context {
     pub node: String,
     /// How quiet iterations that pass may be.
     pub quiet: Quiet,
+    /// What becomes of an iteration whose attempts the world broke.
+    pub losses: Losses,
+}
+
+/// What becomes of an iteration whose attempts the world broke.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Losses {
+    /// It is tried again here, and the last attempt is recorded as errored.
+    #[default]
+    Recorded,
+    /// Nothing is recorded after the first one: whoever placed the iteration here places it again.
+    Told,
 }
 
 /// How far the user wants the sweep to be stopped.
@@ -100,6 +115,8 @@ pub enum Answer {
     Elsewhere,
     /// It was ended because the user asked; there is no result.
     Cancelled,
+    /// The world broke under it, and that is not recorded here.
+    Lost(String),
 }
 
 /// A recorded iteration.
@@ -164,6 +181,10 @@ pub async fn run(
                     attempt: number,
                     reason: reason.clone(),
                 });
+                if context.losses == Losses::Told {
+                    context.sweep.lose(dir, &reason)?;
+                    return Ok(Answer::Lost(reason));
+                }
                 if number < context.spec.max_attempts {
                     context.sweep.lose(dir, &reason)?;
                     if wait_for_engine(&*context.backend, &mut cancel).await == Waited::Cancelled {
@@ -179,6 +200,7 @@ pub async fn run(
             }
         };
         exit.attempts = number;
+        exit.attempt = Some(dir.name().to_owned());
         let context = Arc::clone(&context);
         let judged = tokio::task::spawn_blocking(move || {
             let mut outcome = match &lost {
@@ -263,6 +285,7 @@ async fn execute(
 ) -> Executed {
     let sweep = context.sweep.dir();
     let attempt = attempt(&context.spec, &context.argv, sweep, iteration, dir.name(), dir.path());
+    let co_runners = context.sweep.co_runners(iteration).ok();
     let load = machine_load();
     let began = Utc::now();
     let mut session = match context.backend.start(&attempt).await {
@@ -291,6 +314,10 @@ async fn execute(
         Err(Broken::Session(error)) => return Executed::Lost(error),
     };
     let mut exit = facts(context, Some(&ended), followed.ended_by);
+    if exit.ended_by == EndedBy::Itself && exit.signal == Some(TERM) && is_cut_short(cancel).await {
+        return Executed::Cancelled;
+    }
+    exit.co_runners = co_runners;
     exit.load = Some(load);
     exit.quiet_s = Some(rounded(followed.longest_quiet));
     exit.trail_bytes = followed.trail_bytes;
@@ -312,6 +339,14 @@ async fn execute(
 fn machine_load() -> f64 {
     let fixed_point = rustix::system::sysinfo().loads[0];
     (fixed_point as f64 / 65536.0 * 100.0).round() / 100.0
+}
+
+/// Whether a session that ended by TERM had it from whoever ends us too: a terminal or a batch system signals every
+/// process of a job, and the session may be gone before we have heard of it.
+async fn is_cut_short(cancel: &mut watch::Receiver<Cancel>) -> bool {
+    tokio::time::timeout(Duration::from_millis(300), cancelled(cancel))
+        .await
+        .is_ok()
 }
 
 /// Seconds, to the millisecond.

@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod cli;
 pub mod commands;
+pub mod engine;
 pub mod exit_code;
 pub mod iteration;
 pub mod judge;

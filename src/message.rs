@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use crate::backend::BackendError;
+use crate::engine::EngineError;
 use crate::store::StoreError;
 
 /// An error of the tool's own words, with what the user can do about it.
@@ -74,6 +75,9 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         return error.hint.clone();
     }
     if let Some(error) = cause.downcast_ref::<BackendError>() {
+        return error.hint();
+    }
+    if let Some(error) = cause.downcast_ref::<EngineError>() {
         return error.hint();
     }
     if let Some(error) = cause.downcast_ref::<StoreError>() {

@@ -15,7 +15,9 @@ pub mod exit;
 pub mod gate;
 pub mod history;
 mod limits;
+pub mod merge;
 pub mod mode;
+pub mod nodes;
 pub mod outcome;
 pub mod plan;
 pub mod record;
@@ -30,6 +32,7 @@ pub mod suite;
 pub mod summary;
 pub mod tally;
 pub mod test_rate;
+pub mod ticket;
 
 pub use event::{Event, EventKind};
 pub use exit::{EndedBy, Exit, Kept};

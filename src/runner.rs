@@ -17,10 +17,12 @@ use crate::model::{EventKind, Outcome, Tally};
 use crate::reporter::Reporter;
 use crate::store::StoreError;
 
+mod follow;
 mod losses;
 mod queue;
 mod state;
 
+pub use follow::{FollowError, Placed, follow};
 use state::State;
 
 /// What a process sets out to do.
@@ -75,6 +77,8 @@ pub enum Reason {
     Stopped(StopReason),
     /// A signal.
     Interrupted,
+    /// What was placed elsewhere was taken back.
+    Cancelled,
     /// The world broke the same way again and again.
     Broken(String),
 }
@@ -87,6 +91,7 @@ impl Reason {
             Reason::Complete => "complete".to_owned(),
             Reason::Stopped(rule) => rule.to_string(),
             Reason::Interrupted => "interrupted".to_owned(),
+            Reason::Cancelled => "cancelled".to_owned(),
             Reason::Broken(cause) => format!("broken: {cause}"),
         }
     }

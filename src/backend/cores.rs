@@ -133,8 +133,8 @@ pub(super) trait Origin: Send + Sync {
 pub(super) struct Cores {
     /// Where they are.
     pub(super) place: Place,
-    /// Name of the attempt.
-    pub(super) attempt: String,
+    /// Value of the variable that marks the processes of the attempt.
+    pub(super) mark: String,
     /// What they and their backtraces go into.
     pub(super) dir: PathBuf,
 }
@@ -160,7 +160,7 @@ impl Cores {
     }
 
     fn find(&self) -> Vec<(PathBuf, Dump)> {
-        let mark = format!("{MARK}={}\0", self.attempt);
+        let mark = format!("{MARK}={}\0", self.mark);
         let Ok(entries) = std::fs::read_dir(&self.place.dir) else {
             return Vec::new();
         };

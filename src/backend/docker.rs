@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use bollard::models::ImageConfig;
-use bollard::query_parameters::CreateImageOptionsBuilder;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt};
 
-use super::host::{Bind, HostRoot};
+use super::host::Bind;
 use super::toolchain::{self, INSPECT, Report, last_line};
 use super::{Attempt, Backend, BackendError, Creator, Plugin, Probe, Session, Tell, packages};
 use crate::model::{Spec, Workspace};
@@ -20,6 +19,7 @@ use crate::model::{Spec, Workspace};
 mod bedside;
 mod engine;
 mod fresh;
+mod images;
 mod noise;
 mod ownership;
 mod plan;
@@ -28,15 +28,16 @@ mod removal;
 mod session;
 mod shell;
 
-use engine::{Engine, is_not_found};
+use engine::Engine;
 use fresh::{Fresh, Means};
+use images::import;
 use ownership::Ownership;
 use plan::{Image, Plan};
 use recipe::{Instance, Lacks, WORKSPACE};
 use removal::{ATTEMPT, ITERATION, Remover, SWEEP};
 
 pub use engine::{Facts, facts};
-pub use removal::{Leftover, LeftoverKind, leftovers, reap};
+pub use removal::{Leftover, LeftoverKind, leftovers, reap, reap_iteration};
 pub use shell::interactive_docker_run;
 
 /// The name that asks for a container over this machine's own Python.
@@ -68,7 +69,8 @@ pub(super) async fn open(
 }
 
 async fn make(spec: &Spec, plugin: Option<&Plugin>, tell: Tell<'_>) -> Result<Docker, BackendError> {
-    let engine = Arc::new(Engine::connect().await?);
+    let placing = spec.placing.as_ref();
+    let engine = Arc::new(Engine::connect_to(placing.and_then(|placing| placing.docker_host.as_deref())).await?);
     let plugin = plugin.map(packages::keep_plugin).transpose()?;
     let mut notes = Vec::new();
     let plan = if spec.image == HOST {
@@ -79,7 +81,8 @@ async fn make(spec: &Spec, plugin: Option<&Plugin>, tell: Tell<'_>) -> Result<Do
         notes.extend(fetched.map(|fetched| fetched.note));
         plan
     } else {
-        let (id, config) = find_image(&engine, &spec.image).await?;
+        let archive = placing.and_then(|placing| placing.image_tar.as_deref());
+        let (id, config) = images::find_or_load(&engine, &spec.image, archive).await?;
         Plan::named(spec, plugin.as_deref(), engine.is_here(), &id, config)?
     };
     Ok(Docker {
@@ -124,42 +127,6 @@ async fn host_python(spec: &Spec, tell: Tell<'_>) -> Result<(Report, Option<pack
     let report = toolchain::examine(&spec.directory, &[("PYTHONPATH".to_owned(), None)]).await?;
     let fetched = packages::complete(&report, spec.host_requirements.as_deref(), tell).await?;
     Ok((report, fetched))
-}
-
-async fn find_image(engine: &Engine, name: &str) -> Result<(String, ImageConfig), BackendError> {
-    let missing = || BackendError::ImageMissing { image: name.to_owned() };
-    let found = engine.docker.inspect_image(name).await.map_err(|error| {
-        if is_not_found(&error) {
-            missing()
-        } else {
-            engine.explain("look for the image", &error)
-        }
-    })?;
-    Ok((found.id.ok_or_else(missing)?, found.config.unwrap_or_default()))
-}
-
-/// Makes the engine know the empty root, unless it does already, and returns what to start.
-async fn import(engine: &Engine, root: &HostRoot) -> Result<String, BackendError> {
-    let name = format!("{HOST_REPOSITORY}:{}", root.tag());
-    if let Ok((id, _)) = find_image(engine, &name).await {
-        return Ok(id);
-    }
-    let options = CreateImageOptionsBuilder::default()
-        .from_src("-")
-        // Podman knows no tag beside the repository.
-        .repo(&name)
-        .build();
-    let archive = bollard::body_full(root.archive().into());
-    let mut answers = engine.docker.create_image(Some(options), Some(archive), None);
-    let mut id = None;
-    while let Some(answer) = answers.next().await {
-        let answer = answer.map_err(|error| engine.explain("import the empty root", &error))?;
-        id = answer.status.or(id);
-    }
-    match find_image(engine, &name).await {
-        Ok((id, _)) => Ok(id),
-        Err(error) => id.ok_or(error),
-    }
 }
 
 impl Docker {

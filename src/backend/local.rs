@@ -187,7 +187,7 @@ impl Local {
         let cores = match core_place(&directory) {
             Ok(place) if self.spec.container.cores => Some(Cores {
                 place,
-                attempt: attempt.name.clone(),
+                mark: attempt.dir.display().to_string(),
                 dir: attempt.dir.clone(),
             }),
             Ok(_) | Err(_) => None,
@@ -217,7 +217,7 @@ impl Local {
         }
         command.envs(self.environment.iter());
         command.envs(attempt.env.iter().map(|(name, value)| (name, value)));
-        command.env(MARK, &attempt.name);
+        command.env(MARK, &attempt.dir);
         let spawned = on_cpus(self.cpus.as_ref(), || command.spawn());
         let child = spawned.map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => BackendError::Unfit {
@@ -234,7 +234,7 @@ impl Local {
             group,
             python: self.python.clone(),
             ahead: VecDeque::new(),
-            mark: format!("{MARK}={}", attempt.name),
+            mark: format!("{MARK}={}", attempt.dir.display()),
             output,
             is_drained: false,
             status: None,

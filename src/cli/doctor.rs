@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::sweep::Backend;
+use super::sweep::{Backend, Engine};
 use crate::model::Mode;
 
 /// `doctor`.
@@ -19,6 +19,18 @@ pub struct Args {
     /// Where attempts would execute.
     #[arg(long, default_value = "docker", value_name = "WHERE")]
     pub backend: Backend,
+    /// Who would place iterations: with `slurm`, a node of the cluster is looked at, through srun.
+    #[arg(long, default_value = "here", value_name = "WHO")]
+    pub engine: Engine,
+    /// Arguments that choose the node, as those of the sweep: `--sbatch=--partition=main`.
+    #[arg(long, value_name = "LINE", allow_hyphen_values = true)]
+    pub sbatch: Vec<String>,
+    /// Socket that speaks Docker's API, as in DOCKER_HOST.
+    #[arg(long, value_name = "ADDRESS")]
+    pub docker_host: Option<String>,
+    /// Look as a worker would, which starts Podman where no engine answers.
+    #[arg(long, hide = true)]
+    pub as_worker: bool,
     /// How pytest would run: `serial`, or N xdist workers, which need pytest-xdist.
     #[arg(short, long, default_value = "serial", value_name = "serial|N")]
     pub parallelism: Mode,

@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 pub const FILE_NAME: &str = "reproduce-flaky.toml";
 
 /// Flags that say what to do now; in a file they would make every call do it.
-const NEVER_SET: [&str; 4] = ["dry-run", "retry", "help", "version"];
+const NEVER_SET: [&str; 5] = ["dry-run", "retry", "force", "help", "version"];
 
 /// The one list that is no flag of a sweep, and that the command line adds to instead of replacing it: what is secret
 /// stays secret whatever else is asked for.

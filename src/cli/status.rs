@@ -34,6 +34,9 @@ pub struct Args {
     /// Time between two looks.
     #[arg(long, default_value = "1s", value_name = "D", value_parser = duration, requires = "follow")]
     pub interval: Duration,
+    /// First change how many iterations run at once, of the one SWEEP named, where an engine places them.
+    #[arg(long, value_name = "N", requires = "sweeps", conflicts_with = "follow", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub jobs: Option<u32>,
     /// What to print; with --follow, json is one object a line.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     pub format: Format,

@@ -99,6 +99,21 @@ pub struct Args {
     /// Where attempts execute.
     #[arg(long, default_value = "docker", value_name = "WHERE", help_heading = "Where")]
     pub backend: Backend,
+    /// Who places iterations: this process; Slurm; or, with `list`, whatever runs `worker` on the numbers that are printed.
+    #[arg(long, default_value = "here", value_name = "WHO", help_heading = "Where")]
+    pub engine: Engine,
+    /// Arguments for sbatch, repeatable, each with the words of a #SBATCH line: `--sbatch='--partition=main --mem=8G'`.
+    #[arg(long, value_name = "LINE", allow_hyphen_values = true, help_heading = "Where")]
+    pub sbatch: Vec<String>,
+    /// Archive of the image, as `docker save` writes it, for nodes that do not have it.
+    #[arg(long, value_name = "FILE", help_heading = "Where")]
+    pub image_tar: Option<PathBuf>,
+    /// Socket that speaks Docker's API, as in DOCKER_HOST.
+    #[arg(long, value_name = "ADDRESS", help_heading = "Where")]
+    pub docker_host: Option<String>,
+    /// Go on although the engine cannot say what is still running: an iteration may then run twice, and is recorded once.
+    #[arg(long, help_heading = "Where")]
+    pub force: bool,
     /// Variable of the session; without a value the caller's own is passed on by name.
     #[arg(short = 'E', long, value_name = "NAME[=VALUE]", value_parser = env_var, help_heading = "Where")]
     pub env: Vec<EnvVar>,
@@ -251,6 +266,17 @@ impl From<Backend> for BackendKind {
             Backend::Local => BackendKind::Local,
         }
     }
+}
+
+/// `--engine`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// This process.
+    Here,
+    /// Slurm's job arrays.
+    Slurm,
+    /// Nobody yet: the iterations that are missing are printed, a line each.
+    List,
 }
 
 /// `--workspace`.

@@ -116,7 +116,7 @@ fn directory(args: &Args) -> anyhow::Result<PathBuf> {
 /// Containers where an engine answers, else this machine, with a word on what that loses.
 fn choose_backend() -> anyhow::Result<Backend> {
     let runtime = tokio::runtime::Runtime::new().context("failed to start the scheduler")?;
-    match runtime.block_on(backend::docker::facts()) {
+    match runtime.block_on(backend::docker::facts(None)) {
         Ok(_) => Ok(Backend::Docker),
         Err(error @ (BackendError::Unreachable { .. } | BackendError::Forbidden { .. })) => {
             anstream::eprintln!("notice: {error}");

@@ -1,5 +1,6 @@
 //! `doctor`: whether a sweep can run here, a line for each thing it needs, and what to do where it cannot.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,22 +9,25 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 use owo_colors::OwoColorize;
 use rustix::process::Resource;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{output, sweep};
-use crate::backend::{self, BackendError, docker};
+use crate::backend::{self, BackendError, PodmanService, docker};
 use crate::cli;
 use crate::cli::doctor::{Args, Format};
+use crate::cli::sweep::Engine;
 use crate::exit_code::ExitCode;
 use crate::model::{BackendKind, Spec};
+
+mod node;
 
 /// Space below which a sweep of any length is likely to run out.
 const LITTLE_SPACE: u64 = 2 << 30;
 
 /// One thing that was looked at.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Check {
-    what: &'static str,
+    what: Cow<'static, str>,
     state: State,
     found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,7 +35,7 @@ struct Check {
 }
 
 /// What it means for a sweep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum State {
     /// Good.
@@ -45,7 +49,7 @@ enum State {
 impl Check {
     fn ok(what: &'static str, found: impl Into<String>) -> Check {
         Check {
-            what,
+            what: what.into(),
             state: State::Ok,
             found: found.into(),
             hint: None,
@@ -54,7 +58,7 @@ impl Check {
 
     fn limited(what: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Check {
         Check {
-            what,
+            what: what.into(),
             state: State::Limited,
             found: found.into(),
             hint: Some(hint.into()),
@@ -63,7 +67,7 @@ impl Check {
 
     fn missing(what: &'static str, error: &BackendError) -> Check {
         Check {
-            what,
+            what: what.into(),
             state: State::Missing,
             found: error.to_string(),
             hint: error.hint(),
@@ -76,17 +80,33 @@ impl Check {
 /// # Errors
 /// The answer could not be printed.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.engine == Engine::Slurm {
+        return node::run(args);
+    }
     let runtime = tokio::runtime::Runtime::new().context("failed to start the scheduler")?;
     let mut checks = Vec::new();
+    let mut args = args.clone();
+    // Held until everything has been looked at.
+    let mut podman = None;
     if BackendKind::from(args.backend) == BackendKind::Docker {
-        checks.extend(runtime.block_on(engine()));
+        if args.as_worker {
+            podman = runtime.block_on(podman_if_needed(&args))?;
+        }
+        if let Some(podman) = &podman {
+            args.docker_host = Some(podman.address().to_owned());
+        }
+        checks.extend(runtime.block_on(engine(args.docker_host.as_deref())));
     }
+    let args = &args;
     if checks.iter().all(|check| check.state != State::Missing) {
         checks.push(runtime.block_on(pytest(args))?);
     }
     checks.push(space("logs", &args.logs_dir));
     checks.push(debugger());
     checks.extend(limits());
+    if let Some(podman) = podman {
+        runtime.block_on(podman.stop());
+    }
     let can_run = checks.iter().all(|check| check.state != State::Missing);
     match args.format {
         Format::Json => output::json(&serde_json::json!({ "format": 1, "can_run": can_run, "checks": checks }))?,
@@ -121,9 +141,20 @@ fn print(checks: &[Check]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The engine that a worker would start, where none was named and none answers.
+async fn podman_if_needed(args: &Args) -> anyhow::Result<Option<PodmanService>> {
+    let is_named = args.docker_host.is_some() || std::env::var_os("DOCKER_HOST").is_some();
+    match docker::facts(None).await {
+        Err(BackendError::Unreachable { .. } | BackendError::Forbidden { .. }) if !is_named => {
+            Ok(PodmanService::start().await?)
+        }
+        Ok(_) | Err(_) => Ok(None),
+    }
+}
+
 /// The engine, what it says about itself, and the space it has.
-async fn engine() -> Vec<Check> {
-    let facts = match docker::facts().await {
+async fn engine(docker_host: Option<&str>) -> Vec<Check> {
+    let facts = match docker::facts(docker_host).await {
         Ok(facts) => facts,
         Err(error @ BackendError::Forbidden { .. }) => return vec![Check::missing("rights", &error)],
         Err(error) => return vec![Check::missing("engine", &error)],
@@ -200,7 +231,8 @@ fn spec(args: &Args) -> anyhow::Result<Spec> {
     let backend = BackendKind::from(args.backend).as_str();
     let mode = args.parallelism.to_string();
     let words = ["reproduce-flaky", "-i", &args.image, "--backend", backend, "-p", &mode];
-    let argv = words.iter().map(OsString::from).collect();
+    let host = args.docker_host.iter().flat_map(|host| ["--docker-host", host]);
+    let argv = words.into_iter().chain(host).map(OsString::from).collect();
     sweep::specification(&cli::parse(argv, None)?.sweep)
 }
 
@@ -228,7 +260,7 @@ fn space(what: &'static str, path: &Path) -> Check {
     if what == "logs" && rustix::fs::access(&there, rustix::fs::Access::WRITE_OK).is_err() {
         let hint = "name a directory you can write to with --logs-dir".to_owned();
         return Check {
-            what,
+            what: what.into(),
             state: State::Missing,
             found: format!("no right to write to `{}`", there.display()),
             hint: Some(hint),

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{output, place};
 use crate::cli::status::{Args, Format};
 use crate::exit_code::ExitCode;
+use crate::message::usage;
 use crate::model::status::SweepStatus;
 use crate::render::paint::Paint;
 use crate::render::status;
@@ -30,6 +31,12 @@ const WIDTH: usize = 80;
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.follow {
         return follow(args);
+    }
+    if let Some(jobs) = args.jobs {
+        let [sweep] = args.sweeps.as_slice() else {
+            return Err(usage("--jobs is for one sweep", None));
+        };
+        super::cancel::set_jobs(sweep, jobs)?;
     }
     let sweeps = gather(args, &mut Watched::default())?;
     match args.format {

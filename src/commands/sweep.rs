@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use super::{judged, signatures, summary};
 use crate::backend::{self, Backend};
 use crate::cli::settings::Settings;
-use crate::cli::sweep::{Args, KeepLogs};
+use crate::cli::sweep::{Args, Engine, KeepLogs};
 use crate::exit_code::ExitCode;
-use crate::iteration::{Context, Quiet};
+use crate::iteration::{Context, Losses, Quiet};
 use crate::judge::{SignatureSet, UNKNOWN};
 use crate::message::usage;
 use crate::model::stop::StopRules;
@@ -24,6 +24,7 @@ mod arms;
 mod before;
 mod dry_run;
 mod end;
+mod placed;
 mod retry;
 mod specification;
 
@@ -39,6 +40,9 @@ pub fn run(args: &Args, settings: Option<&Settings>) -> anyhow::Result<ExitCode>
         return dry_run::print(args, settings, &specs);
     }
     let runtime = tokio::runtime::Runtime::new().context("failed to start the scheduler")?;
+    if args.engine != Engine::Here {
+        return runtime.block_on(placed::run(args, settings, &specs, rules, &signatures));
+    }
     runtime.block_on(sweep(args, settings, specs, rules, signatures))
 }
 
@@ -121,45 +125,7 @@ async fn arms(
         for note in probe.notes.iter().chain(sweep.notes()) {
             anstream::eprintln!("note: {note}");
         }
-        if let Some(retry) = &args.retry {
-            retry::set_aside(&sweep, args, retry, signatures)?;
-        }
-        let judged = judged::sweep(sweep.shown(), signatures)?;
-        // The order of blocks was drawn when the sweep began; a resume goes on with it.
-        if let Some(known) = judged.spec.as_ref().and_then(|known| known.arm.clone()) {
-            spec.arm = Some(known);
-        }
-        let quiet = Quiet::default();
-        let passed = judged
-            .records
-            .iter()
-            .filter(|record| record.outcome.verdict == Verdict::Passed);
-        passed
-            .filter_map(|record| record.exit.as_ref())
-            .for_each(|exit| quiet.learn(exit));
-        let recorded: Vec<_> = (judged.records.into_iter())
-            .filter(|record| args.range().contains(record.iteration))
-            .map(|record| (record.iteration, record.outcome))
-            .collect();
-        let has = sweep.recorded()?;
-        arms.push(Arm {
-            name: spec.arm.as_ref().map(|place| place.name.clone()),
-            missing: args
-                .range()
-                .iter()
-                .filter(|iteration| !has.contains(iteration))
-                .collect(),
-            recorded,
-            context: Arc::new(Context {
-                argv: pytest::argv::argv(spec.mode, spec.trail, &spec.pytest_args),
-                node: backend::host_name(),
-                sweep,
-                spec,
-                backend,
-                signatures: Arc::clone(signatures),
-                quiet,
-            }),
-        });
+        arms.push(arm(args, sweep, spec, backend, signatures)?);
     }
     if arms.iter().any(|arm| !arm.missing.is_empty())
         && let Some(command) = settings.and_then(|settings| settings.before.as_deref())
@@ -167,6 +133,56 @@ async fn arms(
         before::run(command).await?;
     }
     Ok(arms)
+}
+
+/// What a sweep has, and what it still needs.
+fn arm(
+    args: &Args,
+    sweep: Sweep,
+    mut spec: Spec,
+    backend: Arc<dyn Backend>,
+    signatures: &Arc<SignatureSet>,
+) -> anyhow::Result<Arm> {
+    if let Some(retry) = &args.retry {
+        retry::set_aside(&sweep, args, retry, signatures)?;
+    }
+    let judged = judged::sweep(sweep.shown(), signatures)?;
+    // The order of blocks was drawn when the sweep began; a resume goes on with it.
+    if let Some(known) = judged.spec.as_ref().and_then(|known| known.arm.clone()) {
+        spec.arm = Some(known);
+    }
+    let quiet = Quiet::default();
+    let passed = judged
+        .records
+        .iter()
+        .filter(|record| record.outcome.verdict == Verdict::Passed);
+    passed
+        .filter_map(|record| record.exit.as_ref())
+        .for_each(|exit| quiet.learn(exit));
+    let recorded: Vec<_> = (judged.records.into_iter())
+        .filter(|record| args.range().contains(record.iteration))
+        .map(|record| (record.iteration, record.outcome))
+        .collect();
+    let has = sweep.recorded()?;
+    Ok(Arm {
+        name: spec.arm.as_ref().map(|place| place.name.clone()),
+        missing: args
+            .range()
+            .iter()
+            .filter(|iteration| !has.contains(iteration))
+            .collect(),
+        recorded,
+        context: Arc::new(Context {
+            argv: pytest::argv::argv(spec.mode, spec.trail, &spec.pytest_args),
+            node: backend::host_name(),
+            sweep,
+            spec,
+            backend,
+            signatures: Arc::clone(signatures),
+            quiet,
+            losses: Losses::default(),
+        }),
+    })
 }
 
 /// The plugin that writes the trail, unless it was turned off.

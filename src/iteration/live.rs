@@ -13,7 +13,7 @@ pub struct Live {
 }
 
 impl Live {
-    pub(super) fn new() -> Live {
+    pub(crate) fn new() -> Live {
         Live {
             since: Instant::now(),
             last_line: Mutex::default(),
@@ -27,7 +27,7 @@ impl Live {
     }
 
     /// Takes in a piece of output; only its last line that is not blank is kept.
-    pub(super) fn see(&self, piece: &[u8]) {
+    pub(crate) fn see(&self, piece: &[u8]) {
         const LONGEST: usize = 400;
         let mut kept = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
         for line in piece.split_inclusive(|byte| *byte == b'\n') {

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use serde::{Serialize, Serializer};
 
 use super::conditions::Difference;
+use super::nodes::NodePair;
 use super::side::{FirstSeen, Side};
 use crate::stats::{self, Count, Fisher};
 
@@ -199,6 +200,9 @@ pub struct Comparison {
     pub classes: Vec<Class>,
     /// Evidence from interleaved blocks that the arms differ in any failure; `None` where they were not interleaved.
     pub e_value: Option<f64>,
+    /// The machines side by side, where either sweep used several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodePair>,
     /// What a reader must know before believing the rest.
     pub notes: Vec<String>,
     /// What was asked.
@@ -257,6 +261,7 @@ impl Comparison {
             },
             classes,
             e_value: None,
+            nodes: super::nodes::pairs(&base.nodes, &new.nodes),
             notes,
             question,
             differences,

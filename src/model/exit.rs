@@ -82,6 +82,12 @@ pub struct Exit {
     pub backend: Option<String>,
     /// Name of the machine it ran on.
     pub node: Option<String>,
+    /// Name of the attempt that gave the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<String>,
+    /// Other iterations of the sweep that ran on that machine when the attempt began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub co_runners: Option<u32>,
     /// Cores of that machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cores: Option<u32>,
@@ -121,6 +127,8 @@ impl Default for Exit {
             kept: None,
             backend: None,
             node: None,
+            attempt: None,
+            co_runners: None,
             cores: None,
             load: None,
             jobs: None,

@@ -20,13 +20,15 @@ pub enum OutcomeKind {
     NoTests,
     /// pytest was called wrongly.
     UsageError,
+    /// No attempt gave an answer, wherever it was placed.
+    NoResult,
     /// Nothing failed.
     Passed,
 }
 
 impl OutcomeKind {
     /// Every kind, strongest first.
-    pub const ALL: [OutcomeKind; 8] = [
+    pub const ALL: [OutcomeKind; 9] = [
         OutcomeKind::Hung,
         OutcomeKind::Crashed,
         OutcomeKind::TimedOut,
@@ -34,6 +36,7 @@ impl OutcomeKind {
         OutcomeKind::Infra,
         OutcomeKind::NoTests,
         OutcomeKind::UsageError,
+        OutcomeKind::NoResult,
         OutcomeKind::Passed,
     ];
 
@@ -48,6 +51,7 @@ impl OutcomeKind {
             OutcomeKind::Infra => "infra",
             OutcomeKind::NoTests => "no_tests",
             OutcomeKind::UsageError => "usage_error",
+            OutcomeKind::NoResult => "no_result",
             OutcomeKind::Passed => "passed",
         }
     }
@@ -58,7 +62,9 @@ impl OutcomeKind {
         match self {
             OutcomeKind::Passed => Verdict::Passed,
             OutcomeKind::Hung | OutcomeKind::Crashed | OutcomeKind::TimedOut | OutcomeKind::Failed => Verdict::Failed,
-            OutcomeKind::Infra | OutcomeKind::NoTests | OutcomeKind::UsageError => Verdict::Errored,
+            OutcomeKind::Infra | OutcomeKind::NoTests | OutcomeKind::UsageError | OutcomeKind::NoResult => {
+                Verdict::Errored
+            }
         }
     }
 }

@@ -5,8 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::comparison::{ANY, Rate};
 use super::conditions::Conditions;
 use super::drift::{Drift, Point};
+use super::nodes::Node;
 use super::{Record, Spec, Verdict};
 use crate::stats::Count;
+
+/// Confidence of the intervals of machines, which a comparison does not show.
+const CONFIDENCE: f64 = 0.95;
 
 /// The first iteration that a category was seen in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +57,8 @@ pub struct Side {
     pub stopped_by: Option<String>,
     /// What it ran under; `None` for counts.
     pub conditions: Option<Conditions>,
+    /// The machines, where there are several.
+    pub nodes: Vec<Node>,
     /// The stretches with different rates in words, where there is more than one.
     pub regimes: Option<String>,
 }
@@ -102,6 +108,7 @@ impl Side {
             let asked = u64::from(spec.last.saturating_sub(spec.first)) + 1;
             side.missing = asked.saturating_sub(records.len() as u64);
         }
+        side.nodes = super::nodes::nodes(records, CONFIDENCE);
         side.regimes = Drift::of(records.iter().filter_map(Point::of).collect()).words();
         side
     }
@@ -153,6 +160,7 @@ impl Side {
         if self.any.of() == 1 {
             note("one iteration shows next to nothing".to_owned());
         }
+        super::nodes::standing_out(&self.nodes).into_iter().for_each(&mut note);
         if let Some(regimes) = &self.regimes {
             note(format!("not one constant, independent rate: {regimes}"));
         }

@@ -90,6 +90,15 @@ impl Deadlines {
         self.silence_s.map(Duration::from_secs_f64)
     }
 
+    /// The same, with no more than this between TERM and KILL.
+    #[must_use]
+    pub fn with_grace_below(self, most: Duration) -> Deadlines {
+        Deadlines {
+            grace_s: self.grace_s.min(most.as_secs_f64()),
+            ..self
+        }
+    }
+
     /// How long a session that hung is left running.
     #[must_use]
     pub fn keep(&self) -> Option<Duration> {
@@ -221,9 +230,31 @@ pub struct Spec {
     /// Its place among several arms that are run side by side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arm: Option<ArmPlace>,
+    /// What a worker on another machine needs besides; `None` where this process runs the iterations itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placing: Option<Placing>,
     /// Why the last process that worked on it stopped: `complete`, `interrupted`, a stop rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
+}
+
+/// What a worker needs besides what runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Placing {
+    /// Who places the iterations: `slurm`.
+    pub engine: String,
+    /// Archive that holds the image, for nodes that do not have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_tar: Option<PathBuf>,
+    /// Address of the container engine, where one was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub docker_host: Option<String>,
+    /// Signature file or folder instead of the built-in taxonomy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<PathBuf>,
+    /// Whether of an iteration that passed only the facts stay.
+    pub keeps_failed_only: bool,
 }
 
 /// A sweep's place among several arms.

@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::drift::{Drift, Point, Row};
 use super::durations::Durations;
+use super::nodes::Node;
 use super::test_rate::TestRates;
 use super::{Limits, OutcomeKind, Record, Spec, Verdict};
 
@@ -86,6 +87,9 @@ pub struct Summary {
     pub regime_p: Option<f64>,
     /// Wall times of iterations.
     pub durations_s: Durations,
+    /// The machines, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<Node>,
     /// What a reader must know, a sentence each.
     pub notes: Vec<String>,
     /// Iterations that did not pass, in order.
@@ -191,6 +195,7 @@ impl Summary {
             tests: causes::tests(&source.tests.failing, source.classes),
             test_groups: causes::tests(&source.tests.groups, source.classes),
             notes: notes::notes(source, &missing, &drift, &durations),
+            nodes: super::nodes::nodes(records, confidence),
             unknown: source.unknown.to_vec(),
             regimes: drift.regimes,
             regime_p: drift.regime_p,

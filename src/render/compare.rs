@@ -5,12 +5,30 @@ use std::fmt::Write as _;
 use super::figures::{below, count, markdown, markdown_table, p_value, rate, table};
 use crate::model::comparison::{ANY, Class, Comparison, Direction, Finding, Question};
 use crate::model::gate::{Decision, Gate};
-use crate::stats;
+use crate::stats::{self, Count};
 
 const HEADER: [&str; 9] = [
     "class", "before", "rate", "now", "rate", "p fewer", "p more", "adjusted", "verdict",
 ];
 const FIGURES: [usize; 5] = [1, 3, 5, 6, 7];
+
+const NODE_HEADER: [&str; 3] = ["node", "before", "now"];
+
+/// The machines side by side; one that a sweep did not use has nothing there.
+fn node_rows(comparison: &Comparison) -> Vec<Vec<String>> {
+    let shown = |count: Count| {
+        if count.of() == 0 {
+            "-".to_owned()
+        } else {
+            count.to_string()
+        }
+    };
+    comparison
+        .nodes
+        .iter()
+        .map(|pair| vec![pair.node.clone(), shown(pair.base), shown(pair.new)])
+        .collect()
+}
 
 /// The comparison for a terminal.
 #[must_use]
@@ -18,6 +36,10 @@ pub fn text(comparison: &Comparison, gate: Option<(&Gate, &Decision)>) -> String
     let mut text = lines(&sentences(comparison));
     text.push('\n');
     text += &table(&HEADER, &rows(comparison), &FIGURES);
+    if !comparison.nodes.is_empty() {
+        text.push('\n');
+        text += &table(&NODE_HEADER, &node_rows(comparison), &[1, 2]);
+    }
     let notes = notes(comparison);
     if !notes.is_empty() {
         text.push('\n');
@@ -50,6 +72,10 @@ pub fn as_markdown(comparison: &Comparison, gate: Option<(&Gate, &Decision)>) ->
     }
     text.push('\n');
     text += &markdown_table(&HEADER, &rows(comparison), &FIGURES);
+    if !comparison.nodes.is_empty() {
+        text.push('\n');
+        text += &markdown_table(&NODE_HEADER, &node_rows(comparison), &[1, 2]);
+    }
     let notes = notes(comparison);
     if !notes.is_empty() {
         text.push('\n');

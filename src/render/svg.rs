@@ -152,7 +152,9 @@ fn mark(kind: OutcomeKind) -> (&'static str, char) {
         OutcomeKind::Crashed => ("o-crashed", 'C'),
         OutcomeKind::TimedOut => ("o-timed_out", 'T'),
         OutcomeKind::Failed => ("o-failed", 'F'),
-        OutcomeKind::Infra | OutcomeKind::NoTests | OutcomeKind::UsageError => ("o-errored", 'E'),
+        OutcomeKind::Infra | OutcomeKind::NoTests | OutcomeKind::UsageError | OutcomeKind::NoResult => {
+            ("o-errored", 'E')
+        }
         OutcomeKind::Passed => ("o-passed", '.'),
     }
 }

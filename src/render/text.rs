@@ -7,6 +7,7 @@ use super::paint::Paint;
 use super::tables::{Cells, Listed, lines, short_line, test_rate};
 use super::words::{self, TestNames, cut, wrap};
 use crate::model::Verdict;
+use crate::model::nodes::Node;
 use crate::model::summary::{Run, Summary, Test};
 
 mod bars;
@@ -64,6 +65,7 @@ pub fn report(summaries: &[Summary], listed: Listed, paint: Paint, chart: Chart)
         text += &causes::failures(summary, Detail::Report, paint);
         text += &iterations(summary, listed, paint);
         text += &tests(summary, paint);
+        text += &nodes(summary, paint);
     }
     text
 }
@@ -81,6 +83,7 @@ pub fn screen(summary: &Summary, next: &[(String, String)], paint: Paint) -> Str
     text += &notes(summary, "", paint);
     text += &causes::failures(summary, Detail::Screen, paint);
     text += &tests(summary, paint);
+    text += &nodes(summary, paint);
     text += &evidence(summary, paint);
     if !next.is_empty() {
         let _ = writeln!(text, "\n{}", paint.bold("next"));
@@ -334,6 +337,33 @@ fn failing_test(test: &Test, paint: Paint) -> String {
         paint.dim(&format!("  {rate}"))
     };
     format!("{line}{}{rate}\n", paint.dim(&said))
+}
+
+/// The machines, where there are several, the worst first.
+fn nodes(summary: &Summary, paint: Paint) -> String {
+    const MOST: usize = 20;
+    if summary.nodes.is_empty() {
+        return String::new();
+    }
+    let mut sorted: Vec<&Node> = summary.nodes.iter().collect();
+    let worst = |node: &Node| (node.stands_out, node.rate.count.rate());
+    sorted.sort_by(|a, b| worst(b).partial_cmp(&worst(a)).unwrap_or(std::cmp::Ordering::Equal));
+    let mut text = format!("\n{}\n", paint.bold("nodes"));
+    for node in sorted.iter().take(MOST) {
+        let count = node.rate.count.to_string();
+        let rate = words::rate_cell(&node.rate);
+        let mark = if node.stands_out { "  stands out" } else { "" };
+        let errored = if node.errored > 0 {
+            format!("  {} errored", node.errored)
+        } else {
+            String::new()
+        };
+        let _ = writeln!(text, "  {count:>9}  {}  {}{errored}{mark}", node.node, paint.dim(&rate));
+    }
+    if sorted.len() > MOST {
+        let _ = writeln!(text, "  and {} more", sorted.len() - MOST);
+    }
+    text
 }
 
 /// Where the first failures of each category can be read.

@@ -148,7 +148,7 @@ pub fn sign(outcome: OutcomeKind) -> char {
         OutcomeKind::Crashed => 'C',
         OutcomeKind::TimedOut => 'T',
         OutcomeKind::Failed => 'F',
-        OutcomeKind::Infra | OutcomeKind::NoTests | OutcomeKind::UsageError => 'E',
+        OutcomeKind::Infra | OutcomeKind::NoTests | OutcomeKind::UsageError | OutcomeKind::NoResult => 'E',
         OutcomeKind::Passed => '.',
     }
 }

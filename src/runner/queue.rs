@@ -45,6 +45,18 @@ impl Queue {
         self.waiting.pop_front()
     }
 
+    /// An iteration that has begun somewhere else, or ended there.
+    pub(super) fn take(&mut self, slot: Slot) {
+        self.waiting.retain(|waiting| *waiting != slot);
+    }
+
+    /// An iteration that is to begin again.
+    pub(super) fn put_back(&mut self, slot: Slot) {
+        if !self.waiting.contains(&slot) {
+            self.waiting.push_back(slot);
+        }
+    }
+
     /// Another process has it.
     pub(super) fn leave(&mut self, slot: Slot) {
         self.elsewhere.insert(slot);

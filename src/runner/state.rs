@@ -17,6 +17,8 @@ use crate::model::{Event, EventKind, Kept, Outcome, Tally, Verdict};
 use crate::reporter::{self, Reporter, Running};
 use crate::store::StoreError;
 
+mod elsewhere;
+
 /// An iteration is called slow at this many times the median of the finished ones, and never before `SLOW_LEAST`.
 const SLOW_FACTOR: u32 = 3;
 const SLOW_LEAST: Duration = Duration::from_secs(30);
@@ -244,7 +246,7 @@ impl State {
                 }
             }
             Answer::Elsewhere => self.queue.leave(slot),
-            Answer::Cancelled => {}
+            Answer::Cancelled | Answer::Lost(_) => {}
         }
         self.check_stop_rules();
         Ok(())

@@ -35,6 +35,11 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// The right to run an iteration that another process has claimed, beside it.
+    pub(super) fn unheld(iteration: u32) -> Claim {
+        Claim { iteration, held: None }
+    }
+
     /// Number of the iteration.
     #[must_use]
     pub fn iteration(&self) -> u32 {
@@ -195,6 +200,11 @@ impl SharedLock {
                 Err(cause) => return Err(StoreError::io("lock", &path, cause)),
             }
         }
+    }
+
+    /// No lock at all.
+    pub(super) fn none() -> SharedLock {
+        SharedLock { held: None }
     }
 
     /// Whether it keeps anybody out.

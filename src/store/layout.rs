@@ -9,6 +9,10 @@ pub const TRAIL: &str = "tests.jsonl";
 pub(super) const SPEC: &str = "sweep.json";
 pub(super) const LOCK: &str = ".lock";
 pub(super) const CLAIMS: &str = ".claims";
+/// Where a run was merged from.
+pub(super) const MERGED: &str = "merged.json";
+/// What was handed to engines, a file for each.
+pub(super) const TICKETS: &str = "tickets";
 pub(super) const ATTEMPTS: &str = ".attempts";
 pub(super) const RESULTS: &str = "results.txt";
 pub(super) const RESULTS_CSV: &str = "results.csv";

@@ -9,6 +9,7 @@ use chrono::Utc;
 use super::claim::{Claim, SharedLock};
 use super::layout::{ATTEMPTS, EXIT, EXIT_CODE, LOST, OUTCOME, STACKS, TRAIL, run_name};
 use super::sweep::json;
+use super::worker::SUPERSEDED;
 use super::{AttemptDir, Keep, StoreError, Sweep, durable, scan};
 use crate::model::{Exit, Outcome, Verdict};
 
@@ -79,10 +80,14 @@ impl Sweep {
         let target = self.dir.join(run_name(iteration));
         {
             // Under the lock, so that whoever rebuilds the rows sees both the run and its row, or neither.
-            let lock = SharedLock::take(&self.dir)?;
+            let lock = match SharedLock::take(&self.dir) {
+                // An answer is not given up for rows that can be made again.
+                Err(StoreError::Locked { .. }) if self.joins => SharedLock::none(),
+                other => other?,
+            };
             if !move_into_place(&dir, &target)? {
                 drop(lock);
-                self.lose(attempt, "another process recorded this iteration first")?;
+                self.lose(attempt, SUPERSEDED)?;
                 return Ok(Published::Superseded);
             }
             if lock.is_held() {
@@ -133,7 +138,7 @@ impl Sweep {
 
 /// Renames an attempt to its run. `false` where another result is there already: a directory that is not empty cannot
 /// be replaced by a rename.
-fn move_into_place(from: &Path, to: &Path) -> Result<bool, StoreError> {
+pub(super) fn move_into_place(from: &Path, to: &Path) -> Result<bool, StoreError> {
     let failed = |cause| StoreError::io("publish", to, cause);
     let ours = fs::symlink_metadata(from)
         .map(|found| durable::identity(&found))

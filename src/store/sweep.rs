@@ -30,7 +30,11 @@ pub struct Sweep {
     /// As the user would type it.
     pub(super) shown: PathBuf,
     pub(super) keep: Keep,
-    host: String,
+    pub(super) host: String,
+    /// What tells the attempts of this execution from all others.
+    pub(super) stamp: String,
+    /// Whether an iteration that another process has claimed is run all the same: whoever placed it knows better.
+    pub(super) joins: bool,
     notes: Vec<String>,
 }
 
@@ -45,13 +49,7 @@ impl Sweep {
             fs::create_dir_all(&dir).map_err(|cause| StoreError::io("create", &dir, cause))?;
         }
         let dir = fs::canonicalize(&shown).map_err(|cause| StoreError::io("open", &shown, cause))?;
-        let mut sweep = Sweep {
-            dir,
-            shown,
-            keep: Keep::All,
-            host: host(),
-            notes: Vec::new(),
-        };
+        let mut sweep = Sweep::at(dir, shown);
         let lock = SharedLock::take(&sweep.dir).map_err(|error| sweep.in_users_words(error))?;
         if !lock.is_held() {
             sweep.notes.push(format!(
@@ -70,6 +68,25 @@ impl Sweep {
         // Only events after it would suffer from a line that was cut short; results do not depend on them.
         let _ = durable::end_torn_line(&sweep.dir.join(EVENTS));
         Ok(sweep)
+    }
+
+    pub(super) fn at(dir: PathBuf, shown: PathBuf) -> Sweep {
+        let host = host();
+        Sweep {
+            dir,
+            shown,
+            keep: Keep::All,
+            stamp: format!("{host}-{}", std::process::id()),
+            host,
+            joins: false,
+            notes: Vec::new(),
+        }
+    }
+
+    /// The same under the lock.
+    pub(super) fn admitted(&self, spec: &Spec) -> Result<(), StoreError> {
+        let _lock = SharedLock::take(&self.dir).map_err(|error| self.in_users_words(error))?;
+        self.admit(spec).map_err(|error| self.in_users_words(error))
     }
 
     /// Compares the specification with the one on disk, and writes it where there is none.
@@ -159,8 +176,10 @@ impl Sweep {
             return Ok(Claimed::Recorded);
         }
         let taken = claim::take(&self.dir, iteration).map_err(|error| self.in_users_words(error))?;
-        let Some(claim) = taken else {
-            return Ok(Claimed::Elsewhere);
+        let claim = match taken {
+            Some(claim) => claim,
+            None if self.joins => Claim::unheld(iteration),
+            None => return Ok(Claimed::Elsewhere),
         };
         // The claim's last holder may have published between our look and our lock.
         if self.is_recorded(iteration) {
@@ -169,7 +188,9 @@ impl Sweep {
         Ok(Claimed::Ours(claim))
     }
 
-    fn is_recorded(&self, iteration: u32) -> bool {
+    /// Whether an iteration has an answer.
+    #[must_use]
+    pub fn is_recorded(&self, iteration: u32) -> bool {
         run_paths(&self.dir, iteration).iter().any(|path| scan::is_run(path))
     }
 
@@ -179,7 +200,7 @@ impl Sweep {
         let pid = std::process::id();
         // Attempts before this one are still there, ours and those of a process that had our number.
         for number in 1.. {
-            let name = format!("{}.{}-{pid}-{number}", run_name(claim.iteration), self.host);
+            let name = format!("{}.{}-{number}", run_name(claim.iteration), self.stamp);
             match AttemptDir::create(&attempts, name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !attempts.exists() => {
@@ -234,7 +255,11 @@ pub(super) fn json(value: &impl serde::Serialize) -> Vec<u8> {
 
 /// Name of this machine, fit for file and container names.
 fn host() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name_of_machine(&rustix::system::uname().nodename().to_string_lossy())
+}
+
+/// The first part of a machine's name, fit for file and container names.
+pub(super) fn name_of_machine(name: &str) -> String {
     let name: String = name
         .split('.')
         .next()

@@ -81,6 +81,10 @@ impl Place {
 pub(crate) struct Ran(Output);
 
 impl Ran {
+    pub(crate) fn of(output: Output) -> Ran {
+        Ran(output)
+    }
+
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Ran {
         assert_eq!(self.0.status.code(), Some(code), "{}\n{}", self.out(), self.err());

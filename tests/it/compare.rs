@@ -47,6 +47,7 @@ fn spec(image: &str, last: u32) -> Spec {
         },
         max_attempts: 3,
         arm: None,
+        placing: None,
         ended: None,
     }
 }

@@ -72,6 +72,12 @@ fn bad_input_gets_a_clear_error_with_the_thing_the_place_and_a_hint() {
     fs::write(place.path("logs/serial/run001/run.log"), "other").unwrap();
     add(&["import", "out.tar.zst"], 1);
 
+    add(&["cancel", "logs/serial"], 2);
+    add(&["status", "logs/serial", "--jobs", "4"], 2);
+    add(&["merge", "logs/all", "nowhere"], 1);
+    add(&["--engine", "slurm", "--sbatch=--array=1-9"], 2);
+    add(&["--engine", "slurm", "--arm", "a", "--arm", "b", "-e", "1"], 2);
+
     fs::write(place.path("logs/serial/run001/outcome.json"), "{\"format\":1,").unwrap();
     fs::write(place.path("reproduce-flaky.toml"), "jbos = 4\n").unwrap();
     add(&["-e", "1"], 2);

@@ -67,6 +67,7 @@ impl Sweep {
                 },
                 max_attempts: 3,
                 arm: None,
+                placing: None,
                 ended: None,
             },
             workspace,

@@ -51,6 +51,7 @@ pub(crate) fn spec(first: u32, last: u32) -> Spec {
         },
         max_attempts: 3,
         arm: None,
+        placing: None,
         ended: None,
     }
 }

@@ -227,6 +227,7 @@ impl SweepTest {
             },
             max_attempts: 3,
             arm: None,
+            placing: None,
             ended: None,
         }
     }
@@ -278,6 +279,7 @@ impl SweepTest {
                 signatures: Arc::new(SignatureSet::built_in()),
                 node: "here".to_owned(),
                 quiet: reproduce_flaky::iteration::Quiet::default(),
+                losses: reproduce_flaky::iteration::Losses::default(),
             }),
         };
         let plan = Plan {

@@ -57,14 +57,22 @@ pub struct Facts {
 ///
 /// # Errors
 /// None answers, or not to this user.
-pub async fn facts() -> Result<Facts, BackendError> {
-    Ok(Engine::connect().await?.facts)
+pub async fn facts(docker_host: Option<&str>) -> Result<Facts, BackendError> {
+    Ok(Engine::connect_to(docker_host).await?.facts)
 }
 
 impl Engine {
     /// Finds the engine as `docker` would and asks what it is.
     pub(super) async fn connect() -> Result<Engine, BackendError> {
-        let address = address(&|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        Engine::connect_to(None).await
+    }
+
+    /// The same, where an address may have been named.
+    pub(super) async fn connect_to(named: Option<&str>) -> Result<Engine, BackendError> {
+        let address = address(&|name| match named {
+            Some(named) if name == "DOCKER_HOST" => Some(named.to_owned()),
+            Some(_) | None => std::env::var(name).ok().filter(|value| !value.is_empty()),
+        });
         let unreachable = |cause: String| BackendError::Unreachable {
             socket: address.clone(),
             cause,

@@ -1,6 +1,7 @@
 //! Removing containers: in the background when a session is over, and later by label when its sweep died first.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -189,15 +190,40 @@ pub async fn reap() -> Result<Vec<Leftover>, BackendError> {
     reap_on(&Engine::connect().await?).await
 }
 
+/// Removes what earlier executions of an iteration left on this machine: it was placed here again, so that nobody waits
+/// for them. One whose creator is seen to be alive stays.
+///
+/// # Errors
+/// No engine answers, or it does not remove what it should.
+pub async fn reap_iteration(
+    docker_host: Option<&str>,
+    sweep: &Path,
+    iteration: u32,
+) -> Result<Vec<Leftover>, BackendError> {
+    let engine = Engine::connect_to(docker_host).await?;
+    let here = Creator::current().host;
+    let left = found(&engine).await?.into_iter().filter(|left| {
+        Path::new(&left.sweep) == sweep
+            && left.iteration == Some(iteration)
+            && left.creator.host == here
+            && left.fate != Fate::Alive
+    });
+    remove_all(&engine, left.collect()).await
+}
+
 pub(super) async fn reap_on(engine: &Engine) -> Result<Vec<Leftover>, BackendError> {
     let gone: Vec<Leftover> = found(engine).await?.into_iter().filter(Leftover::is_due).collect();
-    for left in &gone {
+    remove_all(engine, gone).await
+}
+
+async fn remove_all(engine: &Engine, left: Vec<Leftover>) -> Result<Vec<Leftover>, BackendError> {
+    for left in &left {
         match left.kind {
             LeftoverKind::Container => remove_container(engine, &left.id).await?,
             LeftoverKind::Volume => remove_volume(engine, &left.id).await?,
         }
     }
-    Ok(gone)
+    Ok(left)
 }
 
 async fn found(engine: &Engine) -> Result<Vec<Leftover>, BackendError> {

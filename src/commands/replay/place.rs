@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::listed::Listed;
 use super::source::{Failure, Source};
 use crate::backend::{self, Backend, BackendError};
-use crate::iteration::{Context, Quiet};
+use crate::iteration::{Context, Losses, Quiet};
 use crate::judge::SignatureSet;
 use crate::message::hinted;
 use crate::model::spec::short_id;
@@ -127,6 +127,7 @@ impl Place {
             backend: Arc::new(backend),
             signatures: Arc::clone(&self.signatures),
             quiet: Quiet::default(),
+            losses: Losses::default(),
         }))
     }
 }
@@ -148,6 +149,7 @@ pub(super) fn configuration(source: &Source, failure: Option<&Failure>) -> Spec 
         pytest_args: argv::in_one_process(&recorded.pytest_args, source.is_distributed(failure)),
         trail: true,
         arm: None,
+        placing: None,
         ended: None,
         ..recorded.clone()
     }

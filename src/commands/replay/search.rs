@@ -251,7 +251,7 @@ async fn one(
         match answer {
             Answer::Recorded(record) => return Ok(Some(record.outcome)),
             Answer::RecordedBefore => return context.sweep.outcome(number),
-            Answer::Cancelled => return Ok(None),
+            Answer::Cancelled | Answer::Lost(_) => return Ok(None),
             Answer::Elsewhere => {
                 tokio::select! {
                     () = tokio::time::sleep(ELSEWHERE) => {}

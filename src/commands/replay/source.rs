@@ -211,6 +211,7 @@ fn ended(outcome: OutcomeKind) -> &'static str {
         OutcomeKind::Infra => "met a broken environment",
         OutcomeKind::NoTests => "found no tests",
         OutcomeKind::UsageError => "was called wrongly",
+        OutcomeKind::NoResult => "never gave an answer",
         OutcomeKind::Passed => "passed",
     }
 }

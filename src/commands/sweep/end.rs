@@ -39,7 +39,7 @@ pub(super) fn finish(args: &Args, contexts: &[Arc<Context>], end: &End) -> anyho
         .filter(|record| args.range().contains(record.iteration));
     let verdicts: Vec<Verdict> = asked.map(|record| record.outcome.verdict).collect();
     match &end.reason {
-        Reason::Interrupted => Ok(ExitCode::Interrupted),
+        Reason::Interrupted | Reason::Cancelled => Ok(ExitCode::Interrupted),
         Reason::Broken(cause) => Err(hinted(
             format!("stopped: attempts broke the same way again and again: {cause}"),
             "reproduce-flaky doctor; the same command resumes, --retry errored runs what got no fair attempt",

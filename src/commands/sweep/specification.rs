@@ -1,16 +1,19 @@
 //! What the flags and settings say is to be run; what only a probe can know is still open.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use chrono::Utc;
 
 use crate::cli;
 use crate::cli::settings::Settings;
-use crate::cli::sweep::{Args, OnHang};
+use crate::cli::sweep::{Args, Engine, KeepLogs, OnHang};
 use crate::cli::words::Silence;
 use crate::message::usage;
-use crate::model::{BackendKind, Deadlines, Spec, spec::Container};
+use crate::model::spec::{Container, Placing};
+use crate::model::{BackendKind, Deadlines, Spec};
 
 /// The specification of one sweep.
 pub(super) fn of(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spec> {
@@ -83,6 +86,28 @@ pub(super) fn of(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spe
         },
         max_attempts: args.max_attempts,
         arm: None,
+        placing: placing(args)?,
         ended: None,
     })
+}
+
+/// What sessions that do not run in this process need besides. Paths are made absolute: they are read elsewhere.
+fn placing(args: &Args) -> anyhow::Result<Option<Placing>> {
+    let engine = match args.engine {
+        Engine::Here if args.docker_host.is_none() && args.image_tar.is_none() => return Ok(None),
+        Engine::Here => "here",
+        Engine::Slurm => "slurm",
+        Engine::List => "list",
+    };
+    let absolute = |path: &Option<PathBuf>| path.as_ref().map(fs::canonicalize).transpose();
+    Ok(Some(Placing {
+        engine: engine.to_owned(),
+        image_tar: absolute(&args.image_tar).with_context(|| {
+            let path = args.image_tar.clone().unwrap_or_default();
+            format!("failed to open `{}`", path.display())
+        })?,
+        docker_host: args.docker_host.clone(),
+        signatures: absolute(&args.signatures).context("failed to find the signatures")?,
+        keeps_failed_only: args.keep_logs == KeepLogs::Failed,
+    }))
 }

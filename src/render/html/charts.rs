@@ -36,7 +36,7 @@ fn legend(report: &Report<'_>) -> Markup {
         OutcomeKind::Crashed => "C",
         OutcomeKind::TimedOut => "T",
         OutcomeKind::Failed => "F",
-        OutcomeKind::Infra | OutcomeKind::NoTests | OutcomeKind::UsageError => "E",
+        OutcomeKind::Infra | OutcomeKind::NoTests | OutcomeKind::UsageError | OutcomeKind::NoResult => "E",
         OutcomeKind::Passed => "low",
     };
     html! {

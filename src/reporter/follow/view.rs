@@ -45,7 +45,9 @@ impl Look {
             OutcomeKind::Failed | OutcomeKind::TimedOut => self.color(Color::Red),
             OutcomeKind::Crashed => self.color(Color::Magenta),
             OutcomeKind::Hung => self.color(Color::LightRed),
-            OutcomeKind::Infra | OutcomeKind::NoTests | OutcomeKind::UsageError => self.color(Color::Yellow),
+            OutcomeKind::Infra | OutcomeKind::NoTests | OutcomeKind::UsageError | OutcomeKind::NoResult => {
+                self.color(Color::Yellow)
+            }
         }
     }
 }

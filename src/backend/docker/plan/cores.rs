@@ -17,7 +17,7 @@ impl Plan {
         }
         let cores = Cores {
             place: self.core_place(&attempt.dir).ok()?,
-            attempt: attempt.name.clone(),
+            mark: attempt.name.clone(),
             dir: attempt.dir.clone(),
         };
         Some((cores, matches!(self.image, Image::Host { .. })))

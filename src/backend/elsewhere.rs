@@ -1,0 +1,37 @@
+//! No place at all: the iterations of a sweep that an engine places are run by workers on other machines.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::{Attempt, Backend, BackendError, Probe, Session};
+
+/// Stands where a backend belongs in a process that runs no session.
+#[derive(Clone, Copy, Debug)]
+pub struct Elsewhere;
+
+impl Elsewhere {
+    fn refuse<T>() -> Result<T, BackendError> {
+        Err(BackendError::Refused {
+            verb: "run a session here".to_owned(),
+            cause: "the iterations of this sweep are placed on other machines".to_owned(),
+        })
+    }
+}
+
+impl Backend for Elsewhere {
+    fn probe(&self) -> BoxFuture<'_, Result<Probe, BackendError>> {
+        async { Elsewhere::refuse() }.boxed()
+    }
+
+    fn start<'a>(&'a self, _attempt: &'a Attempt) -> BoxFuture<'a, Result<Box<dyn Session>, BackendError>> {
+        async { Elsewhere::refuse() }.boxed()
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<(), BackendError>> {
+        async { Elsewhere::refuse() }.boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {}.boxed()
+    }
+}

@@ -1,0 +1,63 @@
+//! `doctor --engine slurm`: the same look, taken on a node of the cluster, since sessions run there and not here.
+
+use serde::Deserialize;
+
+use super::{Check, State, print};
+use crate::cli::doctor::{Args, Format};
+use crate::commands::output;
+use crate::engine::{Slurm, check_lines};
+use crate::exit_code::ExitCode;
+use crate::message::{hinted, usage};
+use crate::model::BackendKind;
+
+/// What `doctor --format json` prints there.
+#[derive(Deserialize)]
+struct There {
+    checks: Vec<Check>,
+}
+
+/// Asks a node.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    check_lines(&args.sbatch).map_err(|cause| usage(format!("invalid --sbatch: {cause}"), None))?;
+    let program = std::env::current_exe()?;
+    let backend = BackendKind::from(args.backend).as_str();
+    let mode = args.parallelism.to_string();
+    let logs = std::path::absolute(&args.logs_dir)?;
+    let mut command: Vec<String> = vec![program.display().to_string()];
+    let words = [
+        "doctor",
+        "--as-worker",
+        "--format",
+        "json",
+        "-i",
+        &args.image,
+        "--backend",
+        backend,
+        "-p",
+        &mode,
+    ];
+    command.extend(words.map(str::to_owned));
+    command.extend(["--logs-dir".to_owned(), logs.display().to_string()]);
+    if let Some(host) = &args.docker_host {
+        command.extend(["--docker-host".to_owned(), host.clone()]);
+    }
+    let said = Slurm::new(args.sbatch.clone()).on_a_node(&command)?;
+    let there: There = serde_json::from_str(&said).map_err(|_| {
+        hinted(
+            format!("`{}` did not run on a node: {}", program.display(), said.trim()),
+            "the program, the tests and the logs must be on a disk that every node sees",
+        )
+    })?;
+    let mut checks = vec![Check::ok("slurm", "a node answers; what follows is what it has")];
+    checks.extend(there.checks);
+    let can_run = checks.iter().all(|check| check.state != State::Missing);
+    match args.format {
+        Format::Json => output::json(&serde_json::json!({ "format": 1, "can_run": can_run, "checks": checks }))?,
+        Format::Text => print(&checks)?,
+    }
+    Ok(if can_run {
+        ExitCode::Passed
+    } else {
+        ExitCode::ToolFailed
+    })
+}

@@ -1,0 +1,65 @@
+//! Which execution of an iteration this process is: no two have one name, wherever and however often it is placed.
+
+use crate::backend::{Creator, host_name};
+
+/// One execution.
+pub(super) struct Execution {
+    /// Name of the machine, as the engine calls it.
+    pub(super) node: String,
+    /// Unique among all executions.
+    pub(super) stamp: String,
+}
+
+impl Execution {
+    /// This process.
+    pub(super) fn here() -> Execution {
+        Execution::of(&|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    /// Under Slurm a task keeps its numbers when it is requeued; only the count of restarts moves, and a lost node may
+    /// still be at work on the one before. An array that is submitted again has another number.
+    fn of(variable: &dyn Fn(&str) -> Option<String>) -> Execution {
+        let node = variable("SLURMD_NODENAME").unwrap_or_else(host_name);
+        let job = variable("SLURM_ARRAY_JOB_ID").or_else(|| variable("SLURM_JOB_ID"));
+        let stamp = if let Some(job) = job {
+            let restart = variable("SLURM_RESTART_COUNT").unwrap_or_else(|| "0".to_owned());
+            format!("{job}.{restart}.{node}")
+        } else {
+            let us = Creator::current();
+            format!("{}-{}-{}", us.host, us.pid, us.started)
+        };
+        Execution { node, stamp }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn execution(variables: &[(&str, &str)]) -> Execution {
+        Execution::of(&|name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn a_requeued_task_has_another_name_on_the_same_node() {
+        let first = [
+            ("SLURM_ARRAY_JOB_ID", "12"),
+            ("SLURM_JOB_ID", "15"),
+            ("SLURMD_NODENAME", "n1"),
+        ];
+        let again = [&first[..], &[("SLURM_RESTART_COUNT", "1")]].concat();
+        assert_eq!(execution(&first).stamp, "12.0.n1");
+        assert_eq!(execution(&again).stamp, "12.1.n1");
+        assert_eq!(execution(&again).node, "n1");
+    }
+
+    #[test]
+    fn elsewhere_the_process_and_its_start_name_it() {
+        let here = execution(&[]);
+        let us = Creator::current();
+        assert_eq!(here.stamp, format!("{}-{}-{}", us.host, us.pid, us.started));
+    }
+}

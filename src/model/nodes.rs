@@ -1,0 +1,192 @@
+//! Iterations by the machine they ran on: flakes depend on it, and a bad machine looks like a bad test.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::summary::{Method, Rate};
+use super::{Record, Verdict};
+use crate::stats::{self, Count, regime};
+
+/// The iterations of one machine.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Node {
+    /// Its name.
+    pub node: String,
+    /// Failed of passed or failed.
+    #[serde(flatten)]
+    pub rate: Rate,
+    /// Iterations that say nothing about the tests.
+    pub errored: u64,
+    /// Fisher's exact test against all others together, two-sided, after Holm over the machines.
+    pub p_adjusted: f64,
+    /// Whether it differs from the others by more than chance.
+    pub stands_out: bool,
+}
+
+/// The machines of a sweep by name; none where all iterations ran on one, or nothing says where.
+#[must_use]
+pub fn nodes(records: &[Record], confidence: f64) -> Vec<Node> {
+    let mut tallies: BTreeMap<&str, (u64, u64, u64)> = BTreeMap::new();
+    for record in records {
+        let Some(node) = record.exit.as_ref().and_then(|exit| exit.node.as_deref()) else {
+            continue;
+        };
+        let tally = tallies.entry(node).or_default();
+        match record.outcome.verdict {
+            Verdict::Passed => tally.1 += 1,
+            Verdict::Failed => (tally.0, tally.1) = (tally.0 + 1, tally.1 + 1),
+            Verdict::Errored => tally.2 += 1,
+        }
+    }
+    if tallies.len() < 2 {
+        return Vec::new();
+    }
+    let (failed, of) = tallies
+        .values()
+        .fold((0, 0), |sum, tally| (sum.0 + tally.0, sum.1 + tally.1));
+    let counts: Vec<(Count, Count)> = tallies
+        .values()
+        .map(|tally| {
+            let own = Count::new(tally.0, tally.1).unwrap_or_default();
+            (own, Count::new(failed - tally.0, of - tally.1).unwrap_or_default())
+        })
+        .collect();
+    let p_values: Vec<f64> = counts
+        .iter()
+        .map(|(own, rest)| stats::fisher(*rest, *own).two_sided)
+        .collect();
+    tallies
+        .iter()
+        .zip(counts)
+        .zip(stats::holm(&p_values))
+        .map(|(((node, tally), (count, _)), p_adjusted)| Node {
+            node: (*node).to_owned(),
+            rate: Rate::new(count.failed(), count.of(), confidence, Method::Wilson),
+            errored: tally.2,
+            p_adjusted,
+            stands_out: p_adjusted < regime::LEVEL,
+        })
+        .collect()
+}
+
+/// What stands out, a sentence each.
+#[must_use]
+pub fn standing_out(nodes: &[Node]) -> Vec<String> {
+    let total = nodes.iter().fold((0, 0), |sum, node| {
+        (sum.0 + node.rate.count.failed(), sum.1 + node.rate.count.of())
+    });
+    nodes
+        .iter()
+        .filter(|node| node.stands_out)
+        .map(|node| {
+            let (failed, of) = (total.0 - node.rate.count.failed(), total.1 - node.rate.count.of());
+            format!(
+                "node {} stands out: {} failed, {failed}/{of} elsewhere (p = {:.0e} over {} nodes)",
+                node.node,
+                node.rate.count,
+                node.p_adjusted,
+                nodes.len()
+            )
+        })
+        .collect()
+}
+
+/// One machine, or one that only one of two sweeps used, in a comparison.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NodePair {
+    /// Its name.
+    pub node: String,
+    /// Before.
+    pub base: Count,
+    /// Now.
+    pub new: Count,
+}
+
+/// The machines of two sweeps side by side; none where neither used more than one.
+#[must_use]
+pub fn pairs(base: &[Node], new: &[Node]) -> Vec<NodePair> {
+    let mut pairs: BTreeMap<&str, (Count, Count)> = BTreeMap::new();
+    for node in base {
+        pairs.entry(&node.node).or_default().0 = node.rate.count;
+    }
+    for node in new {
+        pairs.entry(&node.node).or_default().1 = node.rate.count;
+    }
+    pairs
+        .into_iter()
+        .map(|(node, (base, new))| NodePair {
+            node: node.to_owned(),
+            base,
+            new,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Exit, Outcome, OutcomeKind};
+
+    /// Iterations on nodes: name, failed, passed, errored.
+    fn records(nodes: &[(&str, u32, u32, u32)]) -> Vec<Record> {
+        let mut records = Vec::new();
+        for (node, failed, passed, errored) in nodes {
+            let kinds = [
+                (OutcomeKind::Failed, *failed),
+                (OutcomeKind::Passed, *passed),
+                (OutcomeKind::NoResult, *errored),
+            ];
+            for (kind, n) in kinds {
+                for _ in 0..n {
+                    records.push(Record {
+                        iteration: u32::try_from(records.len()).unwrap() + 1,
+                        dir: std::path::PathBuf::new(),
+                        exit: Some(Exit {
+                            node: Some((*node).to_owned()),
+                            ..Exit::default()
+                        }),
+                        outcome: Outcome::new(kind),
+                        problem: None,
+                    });
+                }
+            }
+        }
+        records
+    }
+
+    #[test]
+    fn a_bad_node_stands_out_and_errored_iterations_are_in_no_count() {
+        let found = nodes(&records(&[("n1", 9, 1, 0), ("n2", 0, 20, 2), ("n3", 1, 19, 0)]), 0.95);
+        let counts: Vec<String> = found.iter().map(|node| node.rate.count.to_string()).collect();
+        assert_eq!(counts, ["9/10", "0/20", "1/20"]);
+        assert_eq!(found[1].errored, 2);
+        assert!(found[0].stands_out && !found[2].stands_out);
+        // scipy.stats.fisher_exact([[9, 1], [1, 39]]): 1.5221e-07, times three.
+        assert!(
+            (found[0].p_adjusted / 4.566e-7 - 1.0).abs() < 0.01,
+            "{}",
+            found[0].p_adjusted
+        );
+        assert!(standing_out(&found)[0].starts_with("node n1 stands out: 9/10 failed, 1/40 elsewhere (p = 5e-7"));
+    }
+
+    #[test]
+    fn a_node_of_its_own_is_no_group() {
+        assert_eq!(nodes(&records(&[("n1", 9, 1, 0)]), 0.95), []);
+        let alike = nodes(&records(&[("n1", 2, 8, 0), ("n2", 3, 7, 0)]), 0.95);
+        assert_eq!(standing_out(&alike), Vec::<String>::new());
+    }
+
+    #[test]
+    fn pairs_name_every_node_of_either_sweep() {
+        let base = nodes(&records(&[("n1", 1, 9, 0), ("n2", 0, 5, 0)]), 0.95);
+        let new = nodes(&records(&[("n2", 2, 3, 0), ("n3", 0, 5, 0)]), 0.95);
+        let pairs = pairs(&base, &new);
+        let shown: Vec<String> = pairs
+            .iter()
+            .map(|pair| format!("{} {} {}", pair.node, pair.base, pair.new))
+            .collect();
+        assert_eq!(shown, ["n1 1/10 0/0", "n2 0/5 2/5", "n3 0/0 0/5"]);
+    }
+}
