@@ -105,6 +105,6 @@ mod tests {
     #[test]
     fn runs_that_say_nothing_of_themselves_are_never_taken_for_the_same() {
         let unknown = BTreeMap::from([(1, None)]);
-        assert_eq!(plan(&unknown, &[unknown.clone()], true).moves.len(), 1);
+        assert_eq!(plan(&unknown, std::slice::from_ref(&unknown), true).moves.len(), 1);
     }
 }

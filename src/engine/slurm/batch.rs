@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn limits_are_whole_minutes_rounded_up() {
-        assert_eq!(minutes(Duration::from_secs(660) + SLACK), 13);
+        assert_eq!(minutes(Duration::from_mins(11) + SLACK), 13);
         assert_eq!(minutes(Duration::from_secs(661) + SLACK), 14);
         assert_eq!(minutes(Duration::from_millis(500) + SLACK), 3);
     }
