@@ -25,7 +25,7 @@ pub struct Args {
     /// Arguments that choose the node, as those of the sweep: `--sbatch=--partition=main`.
     #[arg(long, value_name = "LINE", allow_hyphen_values = true)]
     pub sbatch: Vec<String>,
-    /// Socket that speaks Docker's API, as in DOCKER_HOST.
+    /// Socket that speaks Docker's API, as in `DOCKER_HOST`.
     #[arg(long, value_name = "ADDRESS")]
     pub docker_host: Option<String>,
     /// Look as a worker would, which starts Podman where no engine answers.

@@ -108,7 +108,7 @@ pub struct Args {
     /// Archive of the image, as `docker save` writes it, for nodes that do not have it.
     #[arg(long, value_name = "FILE", help_heading = "Where")]
     pub image_tar: Option<PathBuf>,
-    /// Socket that speaks Docker's API, as in DOCKER_HOST.
+    /// Socket that speaks Docker's API, as in `DOCKER_HOST`.
     #[arg(long, value_name = "ADDRESS", help_heading = "Where")]
     pub docker_host: Option<String>,
     /// Go on although the engine cannot say what is still running: an iteration may then run twice, and is recorded once.

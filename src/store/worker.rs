@@ -120,6 +120,7 @@ impl Sweep {
 
     /// Facts and judgement of an iteration that is recorded, and its directory as the user would type it; `None` where
     /// it has none that can be read.
+    #[must_use]
     pub fn answer(&self, iteration: u32) -> Option<(Exit, Outcome, PathBuf)> {
         let path = run_paths(&self.shown, iteration)
             .into_iter()
