@@ -27,6 +27,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Shortest time between two questions to the engine, and how many times as long as the last answer took.
 const ASK: (Duration, u32) = (Duration::from_secs(2), 20);
 
+/// Longest time between two questions.
+const MOST: Duration = Duration::from_secs(30);
+
 /// What keeps a sweep from being followed.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
@@ -98,12 +101,16 @@ pub async fn follow(
                 if following.take_in(live)? {
                     break;
                 }
-                asked = following.ask(ASK.0.max(took * ASK.1));
+                asked = following.ask((took * ASK.1).clamp(ASK.0, MOST));
             }
             _ = look.tick() => following.look()?,
         }
         following.obey_stop_rules()?;
         following.state.tick();
+        // Whatever the engine still says about tasks that have answered.
+        if following.missing.is_empty() {
+            break;
+        }
     }
     Ok(following.state.end())
 }
