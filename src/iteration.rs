@@ -8,11 +8,11 @@ use chrono::Utc;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::backend::{Attempt, Backend, BackendError, Ended};
+use crate::backend::{Attempt, Backend, BackendError, Ended, Prepared};
 use crate::judge::{self, SignatureSet};
 use crate::model::{EndedBy, Exit, Outcome, OutcomeKind, Spec, Verdict};
 use crate::pytest::trail::TRAIL_ENV;
-use crate::store::{self, AttemptDir, Claimed, Published, StoreError, Sweep};
+use crate::store::{self, AttemptDir, Claim, Claimed, Published, StoreError, Sweep};
 
 mod follow;
 mod live;
@@ -91,7 +91,12 @@ pub enum Answer {
     Elsewhere,
     /// It was ended because the user asked; there is no result.
     Cancelled,
+    /// Its turn never came: it was made ready, and nothing of it ran.
+    NotStarted,
 }
+
+/// When an iteration that is made ready ahead may start: once something arrives. It never may if the sender is dropped.
+pub type Turn = tokio::sync::oneshot::Receiver<()>;
 
 /// A recorded iteration.
 #[derive(Debug)]
@@ -106,7 +111,7 @@ pub struct Record {
     pub lost: Option<String>,
 }
 
-/// Runs one iteration to its end.
+/// Runs one iteration to its end: at once, or made ready first and then at its turn.
 ///
 /// # Errors
 /// Only when the result could not be recorded; a broken engine is an answer or a cancelled sweep.
@@ -117,6 +122,7 @@ pub async fn run(
     context: Arc<Context>,
     arm: usize,
     iteration: u32,
+    turn: Option<Turn>,
     progress: mpsc::UnboundedSender<Progress>,
     mut cancel: watch::Receiver<Cancel>,
 ) -> Result<Answer, StoreError> {
@@ -125,8 +131,21 @@ pub async fn run(
         Claimed::Recorded => return Ok(Answer::RecordedBefore),
         Claimed::Elsewhere => return Ok(Answer::Elsewhere),
     };
+    let mut ready = match turn {
+        Some(turn) => match make_ready(&context, &claim, turn).await? {
+            Some(ready) => Some(ready),
+            None => return Ok(Answer::NotStarted),
+        },
+        None => None,
+    };
     for number in 1.. {
-        let mut dir = context.sweep.new_attempt(&claim)?;
+        let Ready { mut dir, prepared } = match ready.take() {
+            Some(ready) => ready,
+            None => Ready {
+                dir: context.sweep.new_attempt(&claim)?,
+                prepared: None,
+            },
+        };
         let live = Arc::new(Live::new());
         let _ = progress.send(Progress::Started {
             arm,
@@ -134,7 +153,7 @@ pub async fn run(
             attempt: number,
             live: Arc::clone(&live),
         });
-        let executed = execute(&context, iteration, &mut dir, &live, &mut cancel).await;
+        let executed = execute(&context, iteration, prepared, &mut dir, &live, &mut cancel).await;
         let (mut exit, lost) = match executed {
             Executed::Ended(exit) => (*exit, None),
             Executed::Cancelled => {
@@ -190,6 +209,34 @@ pub async fn run(
     unreachable!("the loop only ends by returning")
 }
 
+/// An attempt whose turn has come.
+struct Ready {
+    dir: AttemptDir,
+    /// `None` where nothing could be made ready: it is started as ever.
+    prepared: Option<Box<dyn Prepared>>,
+}
+
+/// Makes an attempt ready and waits for its turn; `None` if that never comes.
+async fn make_ready(context: &Context, claim: &Claim, turn: Turn) -> Result<Option<Ready>, StoreError> {
+    let dir = context.sweep.new_standby(claim)?;
+    let attempt = self::attempt(
+        &context.spec,
+        &context.argv,
+        context.sweep.dir(),
+        claim.iteration(),
+        dir.name(),
+        dir.path(),
+    );
+    let prepared = context.backend.prepare(&attempt).await;
+    if turn.await.is_err() {
+        drop(prepared);
+        context.sweep.discard(&dir);
+        return Ok(None);
+    }
+    context.sweep.begin(claim, &dir);
+    Ok(Some(Ready { dir, prepared }))
+}
+
 fn judge_attempt(dir: &mut AttemptDir, exit: &Exit, signatures: &SignatureSet) -> Result<Outcome, StoreError> {
     let files = dir.files()?;
     judge::judge(&files, Some(exit), signatures).map_err(|cause| StoreError::io("read", dir.path(), cause))
@@ -234,6 +281,7 @@ enum Executed {
 async fn execute(
     context: &Context,
     iteration: u32,
+    prepared: Option<Box<dyn Prepared>>,
     dir: &mut AttemptDir,
     live: &Live,
     cancel: &mut watch::Receiver<Cancel>,
@@ -241,9 +289,17 @@ async fn execute(
     let sweep = context.sweep.dir();
     let attempt = attempt(&context.spec, &context.argv, sweep, iteration, dir.name(), dir.path());
     let began = Utc::now();
-    let mut session = match context.backend.start(&attempt).await {
-        Ok(session) => session,
-        Err(error) => return Executed::Lost(error),
+    // What was made ready and is gone, as after a restart of the engine, is no lost attempt: nothing of it ran.
+    let ready = match prepared {
+        Some(prepared) => prepared.start().await.ok(),
+        None => None,
+    };
+    let mut session = match ready {
+        Some(session) => session,
+        None => match context.backend.start(&attempt).await {
+            Ok(session) => session,
+            Err(error) => return Executed::Lost(error),
+        },
     };
     let started = Instant::now();
     let followed = follow(&mut *session, context, dir, live, cancel).await;

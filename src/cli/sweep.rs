@@ -86,6 +86,9 @@ pub struct Args {
     /// Stop when the arms are shown to differ.
     #[arg(long, value_name = "WHEN", requires = "arm", help_heading = "How")]
     pub stop: Option<Stop>,
+    /// Start each container only when it is its turn, instead of one ahead for each that runs, idle until then.
+    #[arg(long, help_heading = "How")]
+    pub no_prestart: bool,
     /// Print what would run, and start nothing.
     #[arg(long, help_heading = "How")]
     pub dry_run: bool,

@@ -136,6 +136,9 @@ pub struct Container {
     pub workspace: Workspace,
     /// Parts of the recipe that are turned off.
     pub without: Vec<Recipe>,
+    /// Whether containers are started only when it is their turn. Changes nothing of what runs, so it is not kept.
+    #[serde(skip)]
+    pub no_prestart: bool,
 }
 
 impl Container {

@@ -45,6 +45,16 @@ impl Queue {
         self.waiting.pop_front()
     }
 
+    /// The next one, without taking it.
+    pub(super) fn front(&self) -> Option<Slot> {
+        self.waiting.front().copied()
+    }
+
+    /// It was not started after all.
+    pub(super) fn put_back(&mut self, slot: Slot) {
+        self.waiting.push_front(slot);
+    }
+
     /// Another process has it.
     pub(super) fn leave(&mut self, slot: Slot) {
         self.elsewhere.insert(slot);

@@ -173,8 +173,15 @@ impl Sweep {
         run_paths(&self.dir, iteration).iter().any(|path| scan::is_run(path))
     }
 
-    /// Makes the directory of an attempt, with its log open.
+    /// Makes the directory of an attempt that begins now, with its log open.
     pub fn new_attempt(&self, claim: &Claim) -> Result<AttemptDir, StoreError> {
+        let dir = self.new_standby(claim)?;
+        self.begin(claim, &dir);
+        Ok(dir)
+    }
+
+    /// Makes the directory of an attempt that waits for its turn: nobody takes it for one that runs.
+    pub fn new_standby(&self, claim: &Claim) -> Result<AttemptDir, StoreError> {
         let attempts = self.dir.join(ATTEMPTS);
         let pid = std::process::id();
         // Attempts before this one are still there, ours and those of a process that had our number.
@@ -189,17 +196,32 @@ impl Sweep {
                     return Err(self.in_users_words(StoreError::io("create an attempt in", &attempts, cause)));
                 }
                 Ok(dir) => {
-                    claim.describe(&ClaimNote {
-                        host: self.host.clone(),
-                        pid,
-                        attempt: dir.name().to_owned(),
-                        since: Utc::now(),
-                    });
+                    self.describe(claim, &dir, true);
                     return Ok(dir);
                 }
             }
         }
         unreachable!("four thousand million attempts do not fit on a disk")
+    }
+
+    /// An attempt's turn has come.
+    pub fn begin(&self, claim: &Claim, attempt: &AttemptDir) {
+        self.describe(claim, attempt, false);
+    }
+
+    fn describe(&self, claim: &Claim, attempt: &AttemptDir, stands_by: bool) {
+        claim.describe(&ClaimNote {
+            host: self.host.clone(),
+            pid: std::process::id(),
+            attempt: attempt.name().to_owned(),
+            since: Utc::now(),
+            stands_by,
+        });
+    }
+
+    /// Removes an attempt whose turn never came: nothing of it has run.
+    pub fn discard(&self, attempt: &AttemptDir) {
+        let _ = fs::remove_dir_all(attempt.path());
     }
 
     /// Appends an event to the sweep's log of events.

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bollard::container::LogOutput;
 use bollard::errors::Error;
@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use super::bedside::Container;
 use super::engine::{Engine, is_conflict, is_not_found, is_transport};
+use super::gate::{Gate, Held, Report};
 use super::ownership::Ownership;
 use super::recipe::{Instance, Recipe};
 use super::removal::Remover;
@@ -45,9 +46,15 @@ pub(super) struct Running {
     python: String,
     volumes: Vec<String>,
     ownership: Option<Ownership>,
-    output: Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>,
+    output: Output,
     watch: JoinHandle<End>,
     end: Option<End>,
+    /// The gate it was held at, which tells of its end before the engine does.
+    held: Option<Held>,
+    report: Option<Report>,
+    memory_limit: Option<u64>,
+    /// When its gate was opened.
+    opened_at: Option<DateTime<Utc>>,
     /// Output that was read ahead.
     ahead: VecDeque<Bytes>,
     /// Whether the stream of output has ended, and how if badly.
@@ -60,11 +67,16 @@ pub(super) struct Running {
     is_removed: bool,
 }
 
+/// What a session prints.
+type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>;
+
 /// How the wait for a container's end came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
     /// It ended. `is_interrupted`: the connection to the engine broke in between.
     Exited { is_interrupted: bool },
+    /// It ended, as its own process 1 says, and nothing is left to ask the engine.
+    Reported,
     /// It is not there any more.
     Removed,
     /// The engine went away with it.
@@ -72,7 +84,7 @@ enum End {
 }
 
 /// Creates a container and starts it, attached and waited for beforehand: after the start of a program that ends
-/// at once it would be too late for either.
+/// at once it would be too late for either. One with a gate is started as far as that, and prints past the engine.
 pub(super) async fn launch(
     engine: &Arc<Engine>,
     remover: &Arc<Remover>,
@@ -80,40 +92,37 @@ pub(super) async fn launch(
     instance: &Instance,
     name: &str,
 ) -> Result<Running, BackendError> {
+    let gate = instance.gate.as_ref().map(|place| Gate::make(&place.dir));
+    let gate = gate.transpose().map_err(|error| at_gate(error.to_string()))?;
     let id = create(engine, recipe, instance, name).await?;
-    let watch = tokio::spawn(watch(Arc::clone(engine), id.clone()));
-    let attached = engine
-        .docker
-        .attach_container(
-            &id,
-            Some(
-                AttachContainerOptionsBuilder::default()
-                    .stream(true)
-                    .stdout(true)
-                    .stderr(true)
-                    .build(),
-            ),
-        )
-        .await;
-    let started = match attached {
-        Ok(attached) => match engine.docker.start_container(&id, None).await {
-            Ok(()) => Ok(attached),
-            Err(error) => Err(start_error(engine, recipe, instance, &error)),
+    let mut watch = tokio::spawn(watch(Arc::clone(engine), id.clone()));
+    let started = match gate {
+        None => start_attached(engine, &id).await.map(|output| (output, None)),
+        Some(gate) => match start_held(engine, &id, gate, &mut watch).await {
+            Err(Stuck::AtGate(cause)) => {
+                watch.abort();
+                remover.remove(id, Vec::new());
+                return Err(at_gate(cause));
+            }
+            Err(Stuck::Before(error)) => Err(error),
+            Ok(mut held) => Ok((held.output(), Some(held))),
         },
-        // Podman prepares the container, and finds that there is no such program, when it is attached to.
-        Err(error) => Err(start_error(engine, recipe, instance, &error)),
     };
-    match started {
-        Ok(attached) => Ok(Running {
+    match started.map_err(|error| start_error(engine, recipe, instance, &error)) {
+        Ok((output, held)) => Ok(Running {
             engine: Arc::clone(engine),
             remover: Arc::clone(remover),
             id,
             python: recipe.python.clone(),
             volumes: Vec::new(),
             ownership: None,
-            output: attached.output,
+            output,
             watch,
             end: None,
+            held,
+            report: None,
+            memory_limit: recipe.container.memory,
+            opened_at: None,
             ahead: VecDeque::new(),
             is_drained: false,
             broke: None,
@@ -129,6 +138,42 @@ pub(super) async fn launch(
             Err(error)
         }
     }
+}
+
+fn at_gate(cause: String) -> BackendError {
+    BackendError::Refused {
+        verb: "hold a container at its gate".to_owned(),
+        cause,
+    }
+}
+
+async fn start_attached(engine: &Engine, id: &str) -> Result<Output, Error> {
+    let options = AttachContainerOptionsBuilder::default()
+        .stream(true)
+        .stdout(true)
+        .stderr(true)
+        .build();
+    // Podman prepares the container, and finds that there is no such program, when it is attached to.
+    let attached = engine.docker.attach_container(id, Some(options)).await?;
+    engine.docker.start_container(id, None).await?;
+    Ok(attached.output)
+}
+
+/// How far a container did not come.
+enum Stuck {
+    /// It was not started.
+    Before(Error),
+    /// It did not reach its gate.
+    AtGate(String),
+}
+
+async fn start_held(engine: &Engine, id: &str, gate: Gate, watch: &mut JoinHandle<End>) -> Result<Held, Stuck> {
+    engine.docker.start_container(id, None).await.map_err(Stuck::Before)?;
+    let held = tokio::select! {
+        held = gate.arrival() => held,
+        _ = watch => Err("it ended at once".to_owned()),
+    };
+    held.map_err(Stuck::AtGate)
 }
 
 async fn create(engine: &Engine, recipe: &Recipe, instance: &Instance, name: &str) -> Result<String, BackendError> {
@@ -239,6 +284,24 @@ impl Running {
         self
     }
 
+    /// Lets a held session run.
+    pub(super) async fn open_gate(&mut self, now: SystemTime) -> Result<(), BackendError> {
+        if let Some(ownership) = &mut self.ownership {
+            ownership.since = now;
+        }
+        self.opened_at = Some(now.into());
+        let is_open = match &mut self.held {
+            Some(held) => held.open().await,
+            None => true,
+        };
+        if is_open {
+            return Ok(());
+        }
+        Err(BackendError::Lost {
+            cause: "the container that was started ahead is gone".to_owned(),
+        })
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, BackendError> {
         if let Some(piece) = self.ahead.pop_front() {
             return Ok(Some(piece));
@@ -249,7 +312,11 @@ impl Running {
                 return Ok(None);
             }
             if let Some(end) = self.end.as_ref().filter(|_| self.is_drained) {
-                return self.lost(end).map_or(Ok(None), Err);
+                let is_known = self
+                    .report
+                    .as_ref()
+                    .is_some_and(|report| report.is_own_end(self.is_signalled));
+                return self.lost(end).filter(|_| !is_known).map_or(Ok(None), Err);
             }
             tokio::select! {
                 biased;
@@ -266,6 +333,14 @@ impl Running {
                     }
                     None => self.is_drained = true,
                 },
+                report = report(&mut self.held), if self.end.is_none() => {
+                    self.held = None;
+                    if report.as_ref().is_some_and(|report| report.is_whole(self.memory_limit.is_some())) {
+                        self.end = Some(End::Reported);
+                        self.drained_by = Some(Instant::now() + DRAIN);
+                    }
+                    self.report = report;
+                }
                 end = &mut self.watch, if self.end.is_none() => {
                     self.end = Some(end.unwrap_or_else(|error| End::EngineLost(error.to_string())));
                     self.drained_by = Some(Instant::now() + DRAIN);
@@ -308,7 +383,7 @@ impl Running {
             End::Exited { is_interrupted: true } => {
                 "the connection to the engine broke, and with it the session's output".to_owned()
             }
-            End::Exited { is_interrupted: false } => self.broke.clone()?,
+            End::Exited { is_interrupted: false } | End::Reported => self.broke.clone()?,
         };
         Some(BackendError::Lost { cause })
     }
@@ -332,11 +407,32 @@ impl Running {
                 ..Ended::default()
             });
         };
-        if let Some(lost) = self.lost(&end) {
+        let lost = self.lost(&end);
+        if let Some(report) = &self.report
+            && (end == End::Reported || (lost.is_some() && report.is_own_end(self.is_signalled)))
+            && self.broke.is_none()
+        {
+            return Ok(Ended {
+                code: Some(report.code),
+                signal: signal_of(report.code),
+                oom_killed: report.oom_kills > 0,
+                started_at: report.started_at,
+                finished_at: report.finished_at,
+                ..Ended::default()
+            });
+        }
+        if let Some(lost) = lost {
             return Err(lost);
         }
         let state = state(&self.engine, &self.id).await?;
-        let ended = ended(&state);
+        let mut ended = ended(&state);
+        if let Some(report) = &self.report {
+            // The engine counts from the container's start, which was ahead of the session's.
+            ended.started_at = report.started_at;
+            ended.finished_at = report.finished_at;
+        } else if let Some(opened) = self.opened_at {
+            ended.started_at = Some(opened);
+        }
         if !self.is_signalled
             && !ended.oom_killed
             && matches!(ended.signal, Some(1 | 2 | 9 | 15))
@@ -345,6 +441,14 @@ impl Running {
             return Err(BackendError::Lost { cause });
         }
         Ok(ended)
+    }
+}
+
+/// The account that a held session gives of its end; never, for one that was not held.
+async fn report(held: &mut Option<Held>) -> Option<Report> {
+    match held {
+        Some(held) => held.report().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -402,6 +506,11 @@ fn far_away() -> Instant {
     Instant::now() + Duration::from_hours(24)
 }
 
+/// The runtime, and an init process, report the end by a signal as 128 plus its number.
+fn signal_of(code: i32) -> Option<i32> {
+    (129..=192).contains(&code).then(|| code - 128)
+}
+
 /// The engine's account of an end.
 fn ended(state: &ContainerState) -> Ended {
     let time = |text: &Option<String>| {
@@ -415,8 +524,7 @@ fn ended(state: &ContainerState) -> Ended {
     let code = state.exit_code.and_then(|code| i32::try_from(code).ok());
     Ended {
         code,
-        // The runtime, and the init process, report the end by a signal as 128 plus its number.
-        signal: code.filter(|code| (129..=192).contains(code)).map(|code| code - 128),
+        signal: code.and_then(signal_of),
         oom_killed: state.oom_killed == Some(true),
         error: state.error.clone().filter(|error| !error.is_empty()),
         // The engine notes the start when the runtime has told it of one; a program that ends at once can have
@@ -491,7 +599,17 @@ impl Session for Running {
                 ownership.restore(&self.engine, &self.remover).await;
             }
             self.is_removed = true;
-            self.remover.remove(self.id.clone(), std::mem::take(&mut self.volumes));
+            let (id, volumes) = (self.id.clone(), std::mem::take(&mut self.volumes));
+            let remover = Arc::clone(&self.remover);
+            if self.end == Some(End::Reported) {
+                // To remove what the engine still takes for running it would kill first, and wait.
+                let noticed = async move {
+                    let _ = (&mut self.watch).await;
+                };
+                remover.remove_after(noticed, id, volumes);
+            } else {
+                remover.remove(id, volumes);
+            }
             facts
         }
         .boxed()
