@@ -255,6 +255,11 @@ fn facts(context: &Context, ended: Option<&Ended>, ended_by: EndedBy) -> Exit {
         ended_by,
         backend: Some(context.spec.backend.as_str().to_owned()),
         node: Some(context.node.clone()),
+        cores: std::thread::available_parallelism()
+            .ok()
+            .and_then(|cores| u32::try_from(cores.get()).ok()),
+        jobs: Some(context.spec.jobs),
+        tool: Some(context.spec.tool.clone()),
         image: Some(context.spec.image.clone()).filter(|image| !image.is_empty()),
         image_id: context.spec.image_id.clone(),
         argv: context.argv.clone(),
@@ -288,6 +293,7 @@ async fn execute(
 ) -> Executed {
     let sweep = context.sweep.dir();
     let attempt = attempt(&context.spec, &context.argv, sweep, iteration, dir.name(), dir.path());
+    let load = machine_load();
     let began = Utc::now();
     // What was made ready and is gone, as after a restart of the engine, is no lost attempt: nothing of it ran.
     let ready = match prepared {
@@ -323,6 +329,7 @@ async fn execute(
         Err(Broken::Session(error)) => return Executed::Lost(error),
     };
     let mut exit = facts(context, Some(&ended), followed.ended_by);
+    exit.load = Some(load);
     exit.quiet_s = Some(rounded(followed.longest_quiet));
     exit.started_at = Some(ended.started_at.unwrap_or(began));
     // The engine's own stamps leave out what it took to set the container up and to tell us of its end.
@@ -332,6 +339,12 @@ async fn execute(
         .and_then(|(from, to)| (to - from).to_std().ok());
     exit.duration_s = Some(rounded(measured.unwrap_or(duration)));
     Executed::Ended(Box::new(exit))
+}
+
+/// Processes that want to run on this machine, averaged over the last minute.
+fn machine_load() -> f64 {
+    let fixed_point = rustix::system::sysinfo().loads[0];
+    (fixed_point as f64 / 65536.0 * 100.0).round() / 100.0
 }
 
 /// Seconds, to the millisecond.

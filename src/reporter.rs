@@ -12,6 +12,8 @@ mod jsonl;
 mod plain;
 mod progress;
 
+pub use progress::Counting;
+
 /// Something that shows a sweep while it runs. Called by one task only, in the order of events; an error switches it off.
 pub trait Reporter: Send {
     /// Shows one event.

@@ -27,7 +27,7 @@ pub use find::{find_runs, find_sweeps};
 pub use layout::{TRAIL, iteration_of, natural_order, run_name};
 pub use publish::{Published, write_outcome};
 pub use replays::{REPLAY_LIST, recorded_run, replays_dir, shell_dir, spec, write_list};
-pub use rows::{Rebuilt, rebuild_rows};
+pub use rows::{Rebuilt, rebuild};
 pub use scan::{Scan, ScannedRun, recorded, scan};
 pub use sweep::{Keep, Sweep};
 pub use watch::{InFlight, in_flight, sweeps_of_this_machine};

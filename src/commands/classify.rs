@@ -1,6 +1,6 @@
 //! `classify`: judges logs and runs again, from what lies on disk, in parallel.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use crate::exit_code::ExitCode;
 use crate::judge::{self, SignatureSet};
 use crate::message;
 use crate::model::Outcome;
+use crate::reporter::Counting;
 use crate::store;
 
 /// Runs judged before their lines are printed: a tree of ten thousand is read by a pipe meanwhile.
@@ -37,27 +38,53 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         runs.extend(find(path)?);
     }
     let mut out = io::stdout().lock();
-    let mut sweeps = BTreeSet::new();
+    let mut sweeps = BTreeMap::new();
+    let bar = Counting::new(runs.len() as u64, "judged");
     for batch in runs.chunks(BATCH) {
-        let outcomes: Vec<anyhow::Result<Outcome>> = batch.par_iter().map(|run| judge_path(run, &signatures)).collect();
-        for (run, outcome) in batch.iter().zip(outcomes) {
-            let outcome = outcome?;
-            if args.write
-                && let Some(dir) = store::run_files(run)?.dir()
-            {
-                store::write_outcome(dir, &outcome)?;
-                if outcome.iteration.is_some() {
-                    sweeps.extend(dir.canonicalize().ok().and_then(|dir| dir.parent().map(Path::to_owned)));
+        let outcomes = batch.par_iter().map(|run| {
+            let outcome = judge_path(run, &signatures);
+            bar.step();
+            outcome
+        });
+        let outcomes: Vec<anyhow::Result<Outcome>> = outcomes.collect();
+        bar.beside(|| {
+            for (run, outcome) in batch.iter().zip(outcomes) {
+                let outcome = outcome?;
+                if args.write {
+                    sweeps.extend(write(run, &outcome)?);
                 }
+                print(&mut out, args.format, run, &outcome)?;
             }
-            print(&mut out, args.format, run, &outcome)?;
-        }
+            anyhow::Ok(())
+        })?;
     }
-    for sweep in sweeps {
-        let judged = judged::sweep(&sweep, &signatures)?;
-        store::rebuild_rows(&sweep, &judged.records)?;
+    bar.finish();
+    for sweep in sweeps.values() {
+        judged::rebuild(sweep, &signatures)?;
     }
     Ok(ExitCode::Passed)
+}
+
+/// Stores a new judgement beside the facts. The sweep that the run is an iteration of, by its own name and as it was
+/// named.
+fn write(run: &Path, outcome: &Outcome) -> anyhow::Result<Option<(PathBuf, PathBuf)>> {
+    let files = store::run_files(run)?;
+    let Some(dir) = files.dir() else {
+        return Ok(None);
+    };
+    store::write_outcome(dir, outcome)?;
+    if outcome.iteration.is_none() {
+        return Ok(None);
+    }
+    let own = dir.canonicalize().ok();
+    let Some(own) = own.as_deref().and_then(Path::parent) else {
+        return Ok(None);
+    };
+    let named = match dir.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        Some(_) | None => own,
+    };
+    Ok(Some((own.to_owned(), named.to_owned())))
 }
 
 /// The runs below a path.
@@ -73,6 +100,22 @@ pub fn find(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
         ));
     }
     Ok(runs)
+}
+
+/// Judges many runs, in parallel and in their order.
+///
+/// # Errors
+/// A log that cannot be read.
+pub fn judge_all(runs: &[PathBuf], signatures: &SignatureSet) -> anyhow::Result<Vec<Outcome>> {
+    let bar = Counting::new(runs.len() as u64, "judged");
+    let outcomes = runs.par_iter().map(|run| {
+        let outcome = judge_path(run, signatures);
+        bar.step();
+        outcome
+    });
+    let outcomes = outcomes.collect();
+    bar.finish();
+    outcomes
 }
 
 /// Judges one run from its files.

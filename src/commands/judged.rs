@@ -71,19 +71,35 @@ fn unknown(records: &[Record]) -> Vec<Unknown> {
     unknown.collect()
 }
 
-/// Brings the derived files of a sweep up to date, and says what it came to. Where other processes publish meanwhile,
-/// it is read again.
+/// Brings the derived files of an open sweep up to date, and says what it came to.
 ///
 /// # Errors
 /// The directory cannot be read, or the files cannot be written.
 pub fn conclude(open: &Sweep, signatures: &SignatureSet) -> Result<(Judged, Summary), StoreError> {
+    write_derived(open.shown(), signatures, |records, words| open.rebuild(records, words))
+}
+
+/// Brings the derived files of any sweep's directory up to date, the old script's included.
+///
+/// # Errors
+/// The directory cannot be read, or the files cannot be written.
+pub fn rebuild(dir: &Path, signatures: &SignatureSet) -> Result<(), StoreError> {
+    write_derived(dir, signatures, |records, words| store::rebuild(dir, records, words)).map(|_| ())
+}
+
+/// Reads a sweep and has its derived files written; where other processes publish meanwhile, it is read again.
+fn write_derived(
+    dir: &Path,
+    signatures: &SignatureSet,
+    write: impl Fn(&[Record], &str) -> Result<Rebuilt, StoreError>,
+) -> Result<(Judged, Summary), StoreError> {
     let mut left = MOST_REBUILDS;
     loop {
-        let judged = sweep(open.shown(), signatures)?;
+        let judged = sweep(dir, signatures)?;
         let summary = judged.summary(signatures, CONFIDENCE);
         let words = text::report(std::slice::from_ref(&summary), Listed::NotPassed, Paint::Plain);
         left -= 1;
-        if open.rebuild(&judged.records, &words)? == Rebuilt::Current || left == 0 {
+        if write(&judged.records, &words)? == Rebuilt::Current || left == 0 {
             return Ok((judged, summary));
         }
     }

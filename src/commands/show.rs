@@ -31,7 +31,15 @@ const MOST: usize = 8;
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let path = find(args)?;
     let signatures = signatures::load(args.signatures.as_deref())?;
-    let outcome = classify::judge_path(&path, &signatures)?;
+    // What is recorded is what the other commands count; other signatures are asked for by name.
+    let recorded = match args.signatures {
+        Some(_) => None,
+        None => store::run_files(&path)?.outcome(),
+    };
+    let outcome = match recorded {
+        Some(outcome) => outcome,
+        None => classify::judge_path(&path, &signatures)?,
+    };
     if args.format == Format::Json {
         output::json(&outcome)?;
         return Ok(ExitCode::Passed);
@@ -72,12 +80,19 @@ fn find(args: &Args) -> anyhow::Result<PathBuf> {
     };
     let name = store::run_name(iteration);
     let places = [args.run.join(&name), args.logs_dir.join(&args.run).join(&name)];
-    places.iter().find(|place| place.is_dir()).cloned().with_context(|| {
-        format!(
-            "no iteration {iteration} in `{}` nor in `{}`",
-            args.run.display(),
-            args.logs_dir.join(&args.run).display()
-        )
+    if let Some(place) = places.iter().find(|place| place.is_dir()) {
+        return Ok(place.clone());
+    }
+    let message = format!(
+        "no iteration {iteration} in `{}` nor in `{}`",
+        args.run.display(),
+        args.logs_dir.join(&args.run).display()
+    );
+    let known = [args.run.clone(), args.logs_dir.join(&args.run)];
+    let known = known.iter().filter_map(|sweep| store::recorded(sweep).ok()).flatten();
+    Err(match known.max() {
+        Some(last) => message::hinted(message, format!("the last one recorded there is {last}")),
+        None => message::hinted(message, "reproduce-flaky status lists the sweeps".to_owned()),
     })
 }
 

@@ -1,18 +1,20 @@
 //! `signatures`: reads rules, runs their examples, shows what a change of them would do.
 
+use std::fmt::{self, Write as _};
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde_json::json;
 
-use super::classify;
+use super::{classify, output};
 use crate::cli::classify::Format;
-use crate::cli::signatures::{Args, Command};
+use crate::cli::signatures::{Args, Command, Suggest};
 use crate::exit_code::ExitCode;
 use crate::judge::{SignatureSet, cluster};
 use crate::message;
+use crate::model::Outcome;
 
 /// Reads signatures from a file or a folder; the built-in ones where no path is given.
 ///
@@ -50,81 +52,117 @@ pub fn load(path: Option<&Path>) -> anyhow::Result<SignatureSet> {
 /// Signatures that cannot be read, examples that do not behave.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
-        Command::Check { path, against } => check(path.as_deref(), against.as_deref()),
-        Command::Suggest {
-            paths,
-            group,
-            id,
-            signatures,
-        } => suggest(paths, group.as_deref(), id, signatures.as_deref()),
+        Command::Check { path, against, format } => check(path.as_deref(), against.as_deref(), *format),
+        Command::Suggest(args) => suggest(args),
         Command::List { path, format } => list(path.as_deref(), *format),
     }
 }
 
-fn check(path: Option<&Path>, against: Option<&Path>) -> anyhow::Result<ExitCode> {
+fn check(path: Option<&Path>, against: Option<&Path>, format: Format) -> anyhow::Result<ExitCode> {
     let signatures = load(path)?;
     let failing = signatures.failing_examples();
-    let mut out = io::stdout().lock();
     for line in &failing {
-        writeln!(out, "{line}")?;
+        output::text(&format!("{line}\n"))?;
     }
     anyhow::ensure!(
         failing.is_empty(),
         "{} of the signatures' own examples do not behave",
         failing.len()
     );
+    let count = signatures.iter().len();
     let examples: usize = signatures
         .iter()
         .map(|signature| signature.matches.len() + signature.rejects.len())
         .sum();
-    writeln!(
-        out,
-        "{} signatures, {examples} examples: all behave",
-        signatures.iter().len()
-    )?;
-    if let Some(tree) = against {
-        changes(&mut out, &signatures, tree)?;
-    }
+    let changes = against.map(|tree| changes(&signatures, tree)).transpose()?;
+    let text = match (format, &changes) {
+        (Format::Text, None) => counted(count, examples),
+        (Format::Text, Some(changes)) => format!("{}{changes}", counted(count, examples)),
+        (Format::Json, None) => format!("{}\n", json!({"format": 1, "signatures": count, "examples": examples})),
+        (Format::Json, Some(changes)) => {
+            let rows: Vec<_> = changes.changed.iter().map(Change::json).collect();
+            let answer =
+                json!({"format": 1, "signatures": count, "examples": examples, "runs": changes.runs, "changed": rows});
+            format!("{answer}\n")
+        }
+    };
+    output::text(&text)?;
     Ok(ExitCode::Passed)
 }
 
-/// Prints the runs of a tree that these signatures put into other categories than the built-in ones do.
-fn changes(out: &mut impl Write, signatures: &SignatureSet, tree: &Path) -> anyhow::Result<()> {
-    let now = SignatureSet::built_in();
-    let runs = classify::find(tree)?;
-    let mut changed = 0;
-    for run in &runs {
-        let before = classify::judge_path(run, &now)?;
-        let after = classify::judge_path(run, signatures)?;
-        if before.categories != after.categories || before.outcome != after.outcome {
-            changed += 1;
+fn counted(signatures: usize, examples: usize) -> String {
+    let of = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    format!(
+        "{}, {}: all behave\n",
+        of(signatures, "signature"),
+        of(examples, "example")
+    )
+}
+
+/// What another set of signatures would change in a tree.
+struct Changes {
+    runs: usize,
+    changed: Vec<Change>,
+}
+
+/// One run that would be judged otherwise.
+struct Change {
+    path: PathBuf,
+    before: Outcome,
+    after: Outcome,
+}
+
+impl Change {
+    fn json(&self) -> serde_json::Value {
+        let side = |outcome: &Outcome| json!({"outcome": outcome.outcome.as_str(), "categories": outcome.categories});
+        json!({"path": self.path.display().to_string(), "before": side(&self.before), "after": side(&self.after)})
+    }
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = |outcome: &Outcome| format!("{} {}", outcome.outcome.as_str(), outcome.categories.join(" "));
+        for change in &self.changed {
+            let (before, after) = (side(&change.before), side(&change.after));
             writeln!(
-                out,
-                "{}: {} {} -> {} {}",
-                run.display(),
-                before.outcome.as_str(),
-                before.categories.join(" "),
-                after.outcome.as_str(),
-                after.categories.join(" ")
+                f,
+                "{}: {} -> {}",
+                change.path.display(),
+                before.trim_end(),
+                after.trim_end()
             )?;
         }
+        writeln!(f, "{} of {} runs would change", self.changed.len(), self.runs)
     }
-    writeln!(out, "{changed} of {} runs would change", runs.len())?;
-    Ok(())
+}
+
+/// The runs of a tree that these signatures put into other categories than the built-in ones do.
+fn changes(signatures: &SignatureSet, tree: &Path) -> anyhow::Result<Changes> {
+    let paths = classify::find(tree)?;
+    let now = classify::judge_all(&paths, &SignatureSet::built_in())?;
+    let then = classify::judge_all(&paths, signatures)?;
+    let runs = paths.len();
+    let sides = paths.into_iter().zip(now).zip(then);
+    let changed = sides.map(|((path, before), after)| Change { path, before, after });
+    let changed = changed.filter(|Change { before, after, .. }| {
+        before.categories != after.categories || before.outcome != after.outcome
+    });
+    Ok(Changes {
+        runs,
+        changed: changed.collect(),
+    })
 }
 
 /// Prints a rule for a group of unknown failures, and the other groups as comments.
-fn suggest(paths: &[PathBuf], group: Option<&str>, id: &str, signatures: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let signatures = load(signatures)?;
-    let mut outcomes = Vec::new();
-    for path in paths {
-        for run in classify::find(path)? {
-            outcomes.push(classify::judge_path(&run, &signatures)?);
-        }
+fn suggest(args: &Suggest) -> anyhow::Result<ExitCode> {
+    let signatures = load(args.signatures.as_deref())?;
+    let mut runs = Vec::new();
+    for path in &args.paths {
+        runs.extend(classify::find(path)?);
     }
-    let groups = cluster::cluster(&outcomes);
-    let chosen = match group {
-        Some(wanted) => groups.iter().find(|group| group.id == wanted).ok_or_else(|| {
+    let groups = cluster::cluster(&classify::judge_all(&runs, &signatures)?);
+    let chosen = match &args.group {
+        Some(wanted) => groups.iter().find(|group| group.id == *wanted).ok_or_else(|| {
             let known: Vec<&str> = groups.iter().map(|group| group.id.as_str()).collect();
             message::hinted(
                 format!("no group `{wanted}` of unknown failures"),
@@ -135,17 +173,35 @@ fn suggest(paths: &[PathBuf], group: Option<&str>, id: &str, signatures: Option<
             .first()
             .with_context(|| "every failure there has a signature".to_owned())?,
     };
-    let mut out = io::stdout().lock();
+    let mut text = String::new();
     for group in &groups {
         let mark = if group.id == chosen.id { "*" } else { " " };
-        let text: String = group.pattern.chars().take(100).collect();
-        writeln!(
-            out,
-            "# {mark} {}: {} failures, {} {text}",
-            group.id, group.failures, group.place
-        )?;
+        let pattern: String = group.pattern.chars().take(100).collect();
+        let _ = match args.format {
+            Format::Text => writeln!(
+                text,
+                "# {mark} {}: {} failures, {} {pattern}",
+                group.id, group.failures, group.place
+            ),
+            Format::Json => writeln!(
+                text,
+                "{}",
+                json!({
+                    "id": group.id,
+                    "failures": group.failures,
+                    "iterations": group.iterations,
+                    "place": group.place,
+                    "pattern": group.pattern,
+                    "example": group.example,
+                    "rule": group.skeleton(&args.id),
+                })
+            ),
+        };
     }
-    write!(out, "\n{}", chosen.skeleton(id))?;
+    if args.format == Format::Text {
+        let _ = write!(text, "\n{}", chosen.skeleton(&args.id));
+    }
+    output::text(&text)?;
     Ok(ExitCode::Passed)
 }
 

@@ -19,6 +19,10 @@ pub struct Conditions {
     pub nodes: BTreeSet<String>,
     /// Backends its iterations ran on.
     pub backends: BTreeSet<String>,
+    /// Versions of this tool that ran them.
+    pub tools: BTreeSet<String>,
+    /// How many iterations were to be in flight.
+    pub jobs: BTreeSet<u32>,
 }
 
 impl Conditions {
@@ -34,6 +38,12 @@ impl Conditions {
             found.image_ids.extend(exit.image_id.clone());
             found.nodes.extend(exit.node.clone());
             found.backends.extend(exit.backend.clone());
+            found.tools.extend(exit.tool.clone());
+            found.jobs.extend(exit.jobs);
+        }
+        // Iterations of an older version do not say it themselves.
+        if let (true, Some(spec)) = (found.jobs.is_empty(), spec) {
+            found.jobs.insert(spec.jobs);
         }
         found
     }
@@ -96,9 +106,16 @@ pub fn differences(base: Option<&Conditions>, new: Option<&Conditions>) -> Vec<D
         joined(base.backends.iter()),
         joined(new.backends.iter()),
     );
+    compare(
+        "version of reproduce-flaky",
+        condition,
+        joined(base.tools.iter()),
+        joined(new.tools.iter()),
+    );
+    let jobs = |side: &Conditions| joined(side.jobs.iter().map(u32::to_string));
+    compare("jobs", condition, jobs(base), jobs(new));
     if let (Some(old), Some(spec)) = (&base.spec, &new.spec) {
         compare("pytest arguments", condition, arguments(old), arguments(spec));
-        compare("jobs", condition, old.jobs.to_string(), spec.jobs.to_string());
         compare(
             "longest time",
             condition,

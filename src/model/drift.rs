@@ -33,6 +33,12 @@ pub struct Point {
     pub node: Option<String>,
     /// Where it ran: `docker`, `local`.
     pub backend: Option<String>,
+    /// Iterations that were to be in flight.
+    pub jobs: Option<String>,
+    /// Version of this tool.
+    pub tool: Option<String>,
+    /// Load of the machine when it started.
+    pub load: Option<f64>,
 }
 
 impl Point {
@@ -54,6 +60,9 @@ impl Point {
             image_id: exit.and_then(|exit| exit.image_id.clone()),
             node: exit.and_then(|exit| exit.node.clone()),
             backend: exit.and_then(|exit| exit.backend.clone()),
+            jobs: exit.and_then(|exit| Some(exit.jobs?.to_string())),
+            tool: exit.and_then(|exit| exit.tool.clone()),
+            load: exit.and_then(|exit| exit.load),
         })
     }
 
@@ -286,6 +295,25 @@ mod tests {
                 "image: aaaaaaaaaaaa before, bbbbbbbbbbbb after",
                 "node: host before, other after",
                 "a gap of 9.0 h before 91"
+            ]
+        );
+    }
+
+    #[test]
+    fn other_jobs_another_version_and_a_busier_machine_are_named() {
+        let mut changed = points(100, &N4);
+        for (index, point) in changed.iter_mut().enumerate() {
+            let is_after = index >= 90;
+            point.jobs = Some((if is_after { "4" } else { "1" }).to_owned());
+            point.tool = Some((if is_after { "0.2.0" } else { "0.1.0" }).to_owned());
+            point.load = Some(if is_after { 7.5 } else { 0.5 });
+        }
+        assert_eq!(
+            Drift::of(changed).changes[0],
+            [
+                "jobs: 1 before, 4 after",
+                "version of reproduce-flaky: 0.1.0 before, 0.2.0 after",
+                "load of the machine: 0.5 before, 7.5 after"
             ]
         );
     }

@@ -60,6 +60,18 @@ pub struct Exit {
     pub backend: Option<String>,
     /// Name of the machine it ran on.
     pub node: Option<String>,
+    /// Cores of that machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores: Option<u32>,
+    /// That machine's load when the session started: processes that want to run, averaged over a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<f64>,
+    /// Iterations that were to be in flight (`--jobs`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<u32>,
+    /// Version of this tool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
     /// Image as the user named it.
     pub image: Option<String>,
     /// Identity of what was run: the engine's image id, or a digest of the host's toolchain.
@@ -84,6 +96,10 @@ impl Default for Exit {
             quiet_s: None,
             backend: None,
             node: None,
+            cores: None,
+            load: None,
+            jobs: None,
+            tool: None,
             image: None,
             image_id: None,
             argv: Vec::new(),

@@ -3,6 +3,9 @@
 
 use std::borrow::Cow;
 use std::io::{self, BufRead};
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use super::prefix::{self, Prefix};
 use super::row;
@@ -11,6 +14,10 @@ use super::row;
 const HEAD: usize = 24 * 1024;
 /// Bytes kept of the end of a longer line.
 const TAIL: usize = 8 * 1024;
+
+// Made once: making one costs more than a search in a short line.
+static CARET_ESCAPE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("^[["));
+static BARE_RESET: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("[0m"));
 
 /// Reads a log line by line; memory does not grow with the log.
 pub struct Lines<R> {
@@ -187,6 +194,10 @@ fn decode(bytes: &[u8]) -> Cow<'_, str> {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => Cow::Owned(String::from_utf8_lossy(bytes).into_owned()),
     };
+    // One look at each byte tells almost every line that none of the below can be in it.
+    if memchr::memchr3(0, 0x1b, b'[', text.as_bytes()).is_none() {
+        return text;
+    }
     // UTF-16, and what a power cut leaves: the rest reads well enough without the zeros.
     let text = if memchr::memchr(0, text.as_bytes()).is_some() {
         Cow::Owned(text.replace(['\0', '\u{fffd}'], ""))
@@ -194,7 +205,7 @@ fn decode(bytes: &[u8]) -> Cow<'_, str> {
         text
     };
     // As `cat -v` shows it.
-    let text = if memchr::memmem::find(text.as_bytes(), b"^[[").is_some() {
+    let text = if CARET_ESCAPE.find(text.as_bytes()).is_some() {
         Cow::Owned(text.replace("^[[", "\u{1b}["))
     } else {
         text
@@ -203,7 +214,7 @@ fn decode(bytes: &[u8]) -> Cow<'_, str> {
         return Cow::Owned(strip_escapes(&text));
     }
     // A log copied out of a browser has lost the escape bytes and kept what followed them.
-    if memchr::memmem::find(text.as_bytes(), b"[0m").is_some() {
+    if BARE_RESET.find(text.as_bytes()).is_some() {
         return Cow::Owned(strip_bare_colors(&text));
     }
     text

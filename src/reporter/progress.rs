@@ -41,6 +41,35 @@ impl Bars {
     }
 }
 
+/// A bar for work that is counted, shown on a terminal only.
+pub struct Counting(ProgressBar);
+
+impl Counting {
+    /// A bar for `total` steps, each of which is `done` afterwards.
+    #[must_use]
+    pub fn new(total: u64, done: &'static str) -> Counting {
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
+        bar.set_style(style("{bar:24.cyan/blue} {pos}/{len} {msg}  {eta} left"));
+        bar.set_message(done);
+        Counting(bar)
+    }
+
+    /// One step is done.
+    pub fn step(&self) {
+        self.0.inc(1);
+    }
+
+    /// Does something that may print, without the bar in its way.
+    pub fn beside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.0.suspend(print)
+    }
+
+    /// Takes the bar away.
+    pub fn finish(self) {
+        self.0.finish_and_clear();
+    }
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .expect("the template is a constant that was tried")

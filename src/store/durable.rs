@@ -66,6 +66,17 @@ pub(super) fn create(dir: &Path, name: &str, bytes: &[u8]) -> Result<bool, Store
     }
 }
 
+/// Keeps a file under another name before it is replaced for the first time; nothing to do where there is none, or
+/// where the other name is taken.
+pub(super) fn keep_first(dir: &Path, name: &str, kept: &str) -> Result<(), StoreError> {
+    let path = dir.join(name);
+    match read(&path) {
+        Ok(Some(bytes)) => create(dir, kept, &bytes).map(|_| ()),
+        Ok(None) => Ok(()),
+        Err(cause) => Err(StoreError::io("read", &path, cause)),
+    }
+}
+
 fn temporary(dir: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     let mut file = tempfile::Builder::new()
         .prefix(".new-")

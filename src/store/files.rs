@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use super::layout::{AUTOPSY, EXIT, EXIT_CODE, LOG, OLD_LOG, TRAIL, iteration_of};
 use super::{StoreError, durable, scan};
 use crate::judge::RunFiles;
-use crate::model::Exit;
+use crate::model::{Exit, Outcome};
 
 /// How deep below a run tests are expected to write.
 const DEEPEST: usize = 6;
@@ -69,6 +69,13 @@ impl RunDir {
         let mut problems = Vec::new();
         let exit = self.dir().and_then(|dir| scan::read_exit(dir, &mut problems));
         (exit, problems)
+    }
+
+    /// The judgement that is recorded; `None` where there is none that can be read.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        let dir = self.dir()?.to_owned();
+        scan::read_run(self.iteration()?, dir).outcome
     }
 
     /// One file of the run by its name below the directory: the console, the trail, a log of a test, a file of the

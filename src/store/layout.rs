@@ -13,6 +13,8 @@ pub(super) const ATTEMPTS: &str = ".attempts";
 pub(super) const RESULTS: &str = "results.txt";
 pub(super) const RESULTS_CSV: &str = "results.csv";
 pub(super) const SUMMARY: &str = "summary.txt";
+/// Ending of what the script had written under a name of ours.
+pub(super) const OF_THE_SCRIPT: &str = ".script";
 pub(super) const EVENTS: &str = "events.jsonl";
 
 pub(super) const LOG: &str = "run.log";

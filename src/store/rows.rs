@@ -6,7 +6,7 @@ use std::path::Path;
 use chrono::SecondsFormat;
 
 use super::claim::SharedLock;
-use super::layout::{RESULTS, RESULTS_CSV, SUMMARY, iteration_of, run_name};
+use super::layout::{OF_THE_SCRIPT, RESULTS, RESULTS_CSV, SPEC, SUMMARY, iteration_of, run_name};
 use super::{StoreError, Sweep, durable, scan};
 use crate::model::{Exit, Outcome, Record};
 
@@ -46,7 +46,7 @@ impl Sweep {
     }
 
     fn write_derived(&self, records: &[Record], summary: &str) -> Result<Rebuilt, StoreError> {
-        write_rows(&self.dir, records, Some(summary))
+        write_rows(&self.dir, records, summary)
     }
 
     /// Appends the rows of an iteration that was just published; the caller holds the lock.
@@ -150,15 +150,23 @@ fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// Writes the rows of any sweep's directory anew, the old script's included, after its runs were judged again.
+/// Writes the derived files of any sweep's directory anew, the old script's included, after its runs were judged again.
+/// What the script itself had written there is kept under another name: where it left no codes in the runs, that is
+/// the only place they stand in.
 ///
 /// # Errors
 /// The directory cannot be read or written.
-pub fn rebuild_rows(dir: &Path, records: &[Record]) -> Result<(), StoreError> {
-    write_rows(dir, records, None).map(|_| ())
+pub fn rebuild(dir: &Path, records: &[Record], summary: &str) -> Result<Rebuilt, StoreError> {
+    if !dir.join(SPEC).exists() {
+        let _lock = SharedLock::take(dir)?;
+        for name in [RESULTS, SUMMARY] {
+            durable::keep_first(dir, name, &format!("{name}{OF_THE_SCRIPT}"))?;
+        }
+    }
+    write_rows(dir, records, summary)
 }
 
-fn write_rows(dir: &Path, records: &[Record], summary: Option<&str>) -> Result<Rebuilt, StoreError> {
+fn write_rows(dir: &Path, records: &[Record], summary: &str) -> Result<Rebuilt, StoreError> {
     let _lock = SharedLock::take(dir)?;
     let there = scan::list(dir)?;
     let known: BTreeMap<u32, &Record> = records.iter().map(|record| (record.iteration, record)).collect();
@@ -179,9 +187,7 @@ fn write_rows(dir: &Path, records: &[Record], summary: Option<&str>) -> Result<R
     }
     durable::replace(dir, RESULTS, lines.as_bytes())?;
     durable::replace(dir, RESULTS_CSV, &table)?;
-    if let Some(summary) = summary {
-        durable::replace(dir, SUMMARY, summary.as_bytes())?;
-    }
+    durable::replace(dir, SUMMARY, summary.as_bytes())?;
     Ok(if is_current { Rebuilt::Current } else { Rebuilt::Behind })
 }
 

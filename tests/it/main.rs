@@ -10,6 +10,7 @@ mod compare;
 mod console_fuzz;
 mod docker;
 mod engine;
+mod judging;
 mod local;
 mod logs;
 mod messages;

@@ -345,6 +345,22 @@ fn events_come_in_order_and_after_what_they_announce() {
 }
 
 #[test]
+fn an_iteration_records_what_it_ran_under() {
+    let test = SweepTest::new(1);
+    test.run();
+    let exit = json(&test.dir().join("run001/exit.json"));
+    assert_eq!(
+        (exit["tool"].as_str(), exit["jobs"].as_u64()),
+        (Some("test"), Some(1)),
+        "{exit}"
+    );
+    assert!(
+        exit["cores"].as_u64() >= Some(1) && exit["load"].as_f64() >= Some(0.0),
+        "{exit}"
+    );
+}
+
+#[test]
 fn a_resume_runs_only_the_missing_iterations() {
     let mut test = SweepTest::new(2);
     test.run();

@@ -65,12 +65,21 @@ pub(super) fn changes(before: &[Point], after: &[Point], all: &[Point], lanes: &
     values("image", |point| point.image_id.as_deref().map(short_id));
     values("node", |point| point.node.as_deref());
     values("backend", |point| point.backend.as_deref());
+    values("jobs", |point| point.jobs.as_deref());
+    values("version of reproduce-flaky", |point| point.tool.as_deref());
     let middle = start + before.len();
     let load = |from: usize, to: usize| median(lanes.in_flight[from..to].iter().flatten().map(|n| *n as f64).collect());
     if let (Some(old), Some(new)) = (load(start, middle), load(middle, middle + after.len()))
         && (old - new).abs() >= 1.0
     {
         found.push(format!("iterations in flight: {old:.0} before, {new:.0} after"));
+    }
+    let busy = |part: &[Point]| median(part.iter().filter_map(|point| point.load).collect());
+    if let (Some(old), Some(new)) = (busy(before), busy(after))
+        && (old - new).abs() >= 1.0
+        && (old / new).max(new / old) >= 1.5
+    {
+        found.push(format!("load of the machine: {old:.1} before, {new:.1} after"));
     }
     let usual = |part: &[Point]| median(part.iter().filter_map(|point| point.duration_s).collect());
     if let (Some(old), Some(new)) = (usual(before), usual(after))
