@@ -328,7 +328,12 @@ async fn execute(
         Err(Broken::Log(error)) => return Executed::Unrecorded(error),
         Err(Broken::Session(error)) => return Executed::Lost(error),
     };
+    let cut = match dir.end_log() {
+        Ok(cut) => cut,
+        Err(error) => return Executed::Unrecorded(error),
+    };
     let mut exit = facts(context, Some(&ended), followed.ended_by);
+    exit.log_cut = (cut > 0).then_some(cut);
     exit.load = Some(load);
     exit.quiet_s = Some(rounded(followed.longest_quiet));
     exit.started_at = Some(ended.started_at.unwrap_or(began));

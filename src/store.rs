@@ -6,6 +6,7 @@
 //! nor believed.
 
 mod attempt;
+mod bounded;
 mod claim;
 mod durable;
 mod error;

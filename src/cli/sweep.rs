@@ -162,6 +162,9 @@ pub struct Args {
     /// What stays of an iteration that passed.
     #[arg(long, default_value = "all", value_name = "WHICH", help_heading = "Results")]
     pub keep_logs: KeepLogs,
+    /// Most that is kept of what an iteration prints: its head and its tail, with a line that says what is missing.
+    #[arg(long, value_name = "SIZE", value_parser = super::words::log_size, help_heading = "Results")]
+    pub max_log: Option<u64>,
     /// How progress is shown; `jsonl` is the event stream on stdout.
     #[arg(long, default_value = "auto", value_name = "HOW", help_heading = "Results")]
     pub progress: Progress,

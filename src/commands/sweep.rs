@@ -107,6 +107,7 @@ async fn arms(
             KeepLogs::All => Keep::All,
             KeepLogs::Failed => Keep::Failed,
         });
+        let sweep = sweep.max_log(args.max_log);
         for note in probe.notes.iter().chain(sweep.notes()) {
             anstream::eprintln!("note: {note}");
         }

@@ -56,6 +56,9 @@ pub struct Exit {
     /// Longest time without output, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiet_s: Option<f64>,
+    /// Bytes of output that are missing in the middle of the log (`--max-log`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_cut: Option<u64>,
     /// `docker` or `local`.
     pub backend: Option<String>,
     /// Name of the machine it ran on.
@@ -94,6 +97,7 @@ impl Default for Exit {
             started_at: None,
             duration_s: None,
             quiet_s: None,
+            log_cut: None,
             backend: None,
             node: None,
             cores: None,

@@ -30,6 +30,7 @@ pub struct Sweep {
     /// As the user would type it.
     pub(super) shown: PathBuf,
     pub(super) keep: Keep,
+    max_log: Option<u64>,
     host: String,
     notes: Vec<String>,
 }
@@ -49,6 +50,7 @@ impl Sweep {
             dir,
             shown,
             keep: Keep::All,
+            max_log: None,
             host: host(),
             notes: Vec::new(),
         };
@@ -130,6 +132,12 @@ impl Sweep {
         Sweep { keep, ..self }
     }
 
+    /// Bounds the log of an iteration, in bytes.
+    #[must_use]
+    pub fn max_log(self, max_log: Option<u64>) -> Sweep {
+        Sweep { max_log, ..self }
+    }
+
     /// Where it is, absolute.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -187,7 +195,7 @@ impl Sweep {
         // Attempts before this one are still there, ours and those of a process that had our number.
         for number in 1.. {
             let name = format!("{}.{}-{pid}-{number}", run_name(claim.iteration), self.host);
-            match AttemptDir::create(&attempts, name) {
+            match AttemptDir::create(&attempts, name, self.max_log) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !attempts.exists() => {
                     fs::create_dir_all(&attempts).map_err(|cause| StoreError::io("create", &attempts, cause))?;

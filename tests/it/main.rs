@@ -14,6 +14,7 @@ mod judging;
 mod local;
 mod logs;
 mod messages;
+mod output;
 mod place;
 mod replay;
 mod report;
