@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::backend::{Attempt, Backend, BackendError, Ended, Prepared};
+use crate::failpoint::{self, Step};
 use crate::judge::{self, SignatureSet};
 use crate::model::{EndedBy, Exit, Outcome, OutcomeKind, Spec, Verdict};
 use crate::pytest::trail::TRAIL_ENV;
@@ -131,6 +132,7 @@ pub async fn run(
         Claimed::Recorded => return Ok(Answer::RecordedBefore),
         Claimed::Elsewhere => return Ok(Answer::Elsewhere),
     };
+    failpoint::here(Step::Claimed);
     let mut ready = match turn {
         Some(turn) => match make_ready(&context, &claim, turn).await? {
             Some(ready) => Some(ready),
@@ -146,6 +148,7 @@ pub async fn run(
                 prepared: None,
             },
         };
+        failpoint::here(Step::Attempt);
         let live = Arc::new(Live::new());
         let _ = progress.send(Progress::Started {
             arm,
@@ -191,6 +194,7 @@ pub async fn run(
                 None => judge_attempt(&mut dir, &exit, &context.signatures)?,
             };
             outcome.iteration = Some(iteration);
+            failpoint::here(Step::Judged);
             if outcome.verdict == Verdict::Passed {
                 context.quiet.learn(&exit);
             }
@@ -228,6 +232,7 @@ async fn make_ready(context: &Context, claim: &Claim, turn: Turn) -> Result<Opti
         dir.path(),
     );
     let prepared = context.backend.prepare(&attempt).await;
+    failpoint::here(Step::Ready);
     if turn.await.is_err() {
         drop(prepared);
         context.sweep.discard(&dir);
@@ -307,6 +312,7 @@ async fn execute(
             Err(error) => return Executed::Lost(error),
         },
     };
+    failpoint::here(Step::Started);
     let started = Instant::now();
     let followed = follow(&mut *session, context, dir, live, cancel).await;
     let duration = started.elapsed();
@@ -328,6 +334,7 @@ async fn execute(
         Err(Broken::Log(error)) => return Executed::Unrecorded(error),
         Err(Broken::Session(error)) => return Executed::Lost(error),
     };
+    failpoint::here(Step::Ended);
     let cut = match dir.end_log() {
         Ok(cut) => cut,
         Err(error) => return Executed::Unrecorded(error),

@@ -4,6 +4,7 @@ pub mod backend;
 pub mod cli;
 pub mod commands;
 pub mod exit_code;
+pub mod failpoint;
 pub mod iteration;
 pub mod judge;
 pub mod message;

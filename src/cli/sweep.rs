@@ -162,6 +162,9 @@ pub struct Args {
     /// What stays of an iteration that passed.
     #[arg(long, default_value = "all", value_name = "WHICH", help_heading = "Results")]
     pub keep_logs: KeepLogs,
+    /// Let nobody else read what is recorded: the sweep's directory and each run's are the caller's alone (0700).
+    #[arg(long, help_heading = "Results")]
+    pub private: bool,
     /// Most that is kept of what an iteration prints: its head and its tail, with a line that says what is missing.
     #[arg(long, value_name = "SIZE", value_parser = super::words::log_size, help_heading = "Results")]
     pub max_log: Option<u64>,

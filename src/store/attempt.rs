@@ -119,8 +119,8 @@ impl AttemptDir {
     }
 
     /// Makes what was printed and the trail survive a power cut, and takes the directory back from the tests.
-    pub(super) fn sync(&self) -> Result<(), StoreError> {
-        fs::set_permissions(&self.path, fs::Permissions::from_mode(0o755))
+    pub(super) fn sync(&self, mode: u32) -> Result<(), StoreError> {
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
             .map_err(|cause| StoreError::io("restore", &self.path, cause))?;
         self.log
             .sync_all()

@@ -10,6 +10,7 @@ use super::claim::{Claim, SharedLock};
 use super::layout::{ATTEMPTS, EXIT, EXIT_CODE, LOST, OUTCOME, TRAIL, run_name};
 use super::sweep::json;
 use super::{AttemptDir, Keep, StoreError, Sweep, durable, scan};
+use crate::failpoint::{self, Step};
 use crate::model::{Exit, Outcome, Verdict};
 
 /// How publishing came out.
@@ -71,7 +72,8 @@ impl Sweep {
         if self.keep == Keep::Failed && outcome.verdict == Verdict::Passed {
             attempt.prune(&[EXIT, OUTCOME, EXIT_CODE, TRAIL])?;
         }
-        attempt.sync()?;
+        attempt.sync(self.run_mode)?;
+        failpoint::here(Step::Written);
         let target = self.dir.join(run_name(iteration));
         {
             // Under the lock, so that whoever rebuilds the rows sees both the run and its row, or neither.
@@ -81,11 +83,13 @@ impl Sweep {
                 self.lose(attempt, "another process recorded this iteration first")?;
                 return Ok(Published::Superseded);
             }
+            failpoint::here(Step::Published);
             if lock.is_held() {
                 // The run is recorded; its rows are derived and come back with the next rebuild.
                 let _ = self.append_rows(iteration, exit, outcome);
             }
         }
+        failpoint::here(Step::Listed);
         durable::sync_dir(&self.dir)?;
         durable::sync_dir(&self.dir.join(ATTEMPTS))?;
         Ok(Published::Ours(self.shown.join(run_name(iteration))))

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
@@ -31,6 +32,8 @@ pub struct Sweep {
     pub(super) shown: PathBuf,
     pub(super) keep: Keep,
     max_log: Option<u64>,
+    /// Permissions of a recorded iteration's directory.
+    pub(super) run_mode: u32,
     host: String,
     notes: Vec<String>,
 }
@@ -51,6 +54,7 @@ impl Sweep {
             shown,
             keep: Keep::All,
             max_log: None,
+            run_mode: 0o755,
             host: host(),
             notes: Vec::new(),
         };
@@ -136,6 +140,17 @@ impl Sweep {
     #[must_use]
     pub fn max_log(self, max_log: Option<u64>) -> Sweep {
         Sweep { max_log, ..self }
+    }
+
+    /// Keeps everybody else out of the sweep and its iterations.
+    pub fn private(self) -> Result<Sweep, StoreError> {
+        // While a session runs, its directory is open to whoever the image says; this one above it is not.
+        fs::set_permissions(&self.dir, fs::Permissions::from_mode(0o700))
+            .map_err(|cause| self.in_users_words(StoreError::io("restrict", &self.dir, cause)))?;
+        Ok(Sweep {
+            run_mode: 0o700,
+            ..self
+        })
     }
 
     /// Where it is, absolute.
