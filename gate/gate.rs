@@ -30,7 +30,7 @@ const MISUSED: i32 = 125;
 struct Program {
     pid: Option<i32>,
     started: Option<SystemTime>,
-    /// The last signal that came from outside and was passed on.
+    /// The last signal that came from outside the container and was passed on.
     forwarded: i32,
     /// Where the end is told, once the gate has opened.
     report: Option<UnixStream>,
@@ -63,8 +63,8 @@ fn main() {
     thread::spawn(move || wait(gate, output, command, becomes));
     loop {
         match signals.next() {
-            sys::CHLD => reap(),
-            signal => pass_on(signal),
+            (sys::CHLD, _) => reap(),
+            (signal, is_from_outside) => pass_on(signal, is_from_outside),
         }
     }
 }
@@ -129,7 +129,7 @@ fn fail(mut output: File, command: &Command, error: &io::Error) -> i32 {
 }
 
 /// Passes a signal on to the program; before there is one it ends the container.
-fn pass_on(signal: i32) {
+fn pass_on(signal: i32, is_from_outside: bool) {
     let mut known = program();
     match known.as_mut() {
         Some(Program {
@@ -139,7 +139,9 @@ fn pass_on(signal: i32) {
         }) => {
             // Those are about ourselves, or the terminal's: an init process keeps them too.
             if !sys::is_own(signal) {
-                *forwarded = signal;
+                if is_from_outside {
+                    *forwarded = signal;
+                }
                 sys::kill(*pid, signal);
             }
         }
@@ -248,6 +250,9 @@ mod sys {
     #[derive(Clone, Copy)]
     pub(super) struct Signals([u64; 16]);
 
+    #[repr(C, align(8))]
+    struct Siginfo([c_int; 32]);
+
     #[repr(C)]
     struct Timespec {
         seconds: c_long,
@@ -276,7 +281,7 @@ mod sys {
         fn sigfillset(set: *mut Signals) -> c_int;
         fn sigaddset(set: *mut Signals, signal: c_int) -> c_int;
         fn pthread_sigmask(how: c_int, set: *const Signals, old: *mut Signals) -> c_int;
-        fn sigwait(set: *const Signals, signal: *mut c_int) -> c_int;
+        fn sigwaitinfo(set: *const Signals, info: *mut Siginfo) -> c_int;
         fn sigtimedwait(set: *const Signals, info: *mut u8, timeout: *const Timespec) -> c_int;
         fn wait4(pid: c_int, status: *mut c_int, options: c_int, usage: *mut Rusage) -> c_int;
         #[link_name = "kill"]
@@ -309,12 +314,14 @@ mod sys {
     }
 
     impl Signals {
-        /// Waits for the next one of them.
-        pub(super) fn next(&self) -> c_int {
-            let mut signal = 0;
-            // SAFETY: the set was filled by the C library; the number is written to a place of ours.
-            unsafe { sigwait(&raw const *self, &raw mut signal) };
-            signal
+        /// Waits for the next one of them. Also says whether it came from outside the container, whose processes have
+        /// no number in here.
+        pub(super) fn next(&self) -> (c_int, bool) {
+            let mut info = Siginfo([0; 32]);
+            // SAFETY: the set was filled by the C library; the place for the account is as large as Linux writes.
+            let signal = unsafe { sigwaitinfo(&raw const *self, &raw mut info) };
+            // Three numbers and a gap come before the sender's on 64-bit machines.
+            (signal, info.0[4] == 0)
         }
     }
 

@@ -215,6 +215,54 @@ impl Held {
     }
 }
 
+/// What process 1 of a container has to say of the session's end.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Account {
+    /// Nothing: it is not ours, or has become the session.
+    NotKept,
+    /// Nothing yet.
+    Awaited,
+    /// It is gone without a word: somebody outside killed it, or the memory limit did.
+    Missing,
+    /// This.
+    Given(Report),
+}
+
+impl Account {
+    /// Of a container with a gate: with an init process, the gate's program stays.
+    pub(super) fn of(has_gate: bool, has_init: bool) -> Account {
+        if has_gate && has_init {
+            Account::Awaited
+        } else {
+            Account::NotKept
+        }
+    }
+
+    /// Takes in what came over the connection before it ended.
+    pub(super) fn take(&mut self, report: Option<Report>) {
+        if *self == Account::Awaited {
+            *self = report.map_or(Account::Missing, Account::Given);
+        }
+    }
+
+    /// What was told.
+    pub(super) fn report(&self) -> Option<&Report> {
+        match self {
+            Account::Given(report) => Some(report),
+            Account::NotKept | Account::Awaited | Account::Missing => None,
+        }
+    }
+
+    /// Whether the session's end was brought about from outside of its container.
+    pub(super) fn is_interfered_with(&self) -> bool {
+        match self {
+            Account::Given(report) => report.forwarded != 0,
+            Account::Missing => true,
+            Account::NotKept | Account::Awaited => false,
+        }
+    }
+}
+
 /// How a session ended, as process 1 of its container tells it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Report {

@@ -25,12 +25,13 @@ use tokio::time::Instant;
 
 use super::bedside::Container;
 use super::engine::{Engine, is_conflict, is_not_found, is_transport};
-use super::gate::{Gate, Held, Report};
+use super::gate::{Account, Gate, Held, Report};
 use super::ownership::Ownership;
 use super::recipe::{Instance, Recipe};
 use super::removal::Remover;
 use crate::backend::autopsy::{Autopsy, Examination};
 use crate::backend::{BackendError, Ended, KILL_WAIT, Session, Signal};
+use crate::model::spec::Recipe as Part;
 
 /// How long the rest of the output may take once the process has ended: what is on its way arrives at once.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -51,7 +52,7 @@ pub(super) struct Running {
     end: Option<End>,
     /// The gate it was held at, which tells of its end before the engine does.
     held: Option<Held>,
-    report: Option<Report>,
+    account: Account,
     memory_limit: Option<u64>,
     /// When its gate was opened.
     opened_at: Option<DateTime<Utc>>,
@@ -120,7 +121,7 @@ pub(super) async fn launch(
             watch,
             end: None,
             held,
-            report: None,
+            account: Account::of(instance.gate.is_some(), recipe.container.has(Part::Init)),
             memory_limit: recipe.container.memory,
             opened_at: None,
             ahead: VecDeque::new(),
@@ -313,8 +314,8 @@ impl Running {
             }
             if let Some(end) = self.end.as_ref().filter(|_| self.is_drained) {
                 let is_known = self
-                    .report
-                    .as_ref()
+                    .account
+                    .report()
                     .is_some_and(|report| report.is_own_end(self.is_signalled));
                 return self.lost(end).filter(|_| !is_known).map_or(Ok(None), Err);
             }
@@ -335,11 +336,11 @@ impl Running {
                 },
                 report = report(&mut self.held), if self.end.is_none() => {
                     self.held = None;
-                    if report.as_ref().is_some_and(|report| report.is_whole(self.memory_limit.is_some())) {
+                    if self.account == Account::Awaited && report.as_ref().is_some_and(|report| report.is_whole(self.memory_limit.is_some())) {
                         self.end = Some(End::Reported);
                         self.drained_by = Some(Instant::now() + DRAIN);
                     }
-                    self.report = report;
+                    self.account.take(report);
                 }
                 end = &mut self.watch, if self.end.is_none() => {
                     self.end = Some(end.unwrap_or_else(|error| End::EngineLost(error.to_string())));
@@ -408,7 +409,7 @@ impl Running {
             });
         };
         let lost = self.lost(&end);
-        if let Some(report) = &self.report
+        if let Some(report) = self.account.report()
             && (end == End::Reported || (lost.is_some() && report.is_own_end(self.is_signalled)))
             && self.broke.is_none()
         {
@@ -426,12 +427,18 @@ impl Running {
         }
         let state = state(&self.engine, &self.id).await?;
         let mut ended = ended(&state);
-        if let Some(report) = &self.report {
+        if let Some(report) = self.account.report() {
             // The engine counts from the container's start, which was ahead of the session's.
             ended.started_at = report.started_at;
             ended.finished_at = report.finished_at;
         } else if let Some(opened) = self.opened_at {
             ended.started_at = Some(opened);
+        }
+        // Also where a restarted engine has forgotten that it was the one.
+        if !self.is_signalled && !ended.oom_killed && self.account.is_interfered_with() {
+            return Err(BackendError::Lost {
+                cause: "somebody else ended the container from outside".to_owned(),
+            });
         }
         if !self.is_signalled
             && !ended.oom_killed
