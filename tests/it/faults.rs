@@ -450,7 +450,7 @@ fn what_another_version_of_the_tool_wrote_is_read_and_added_to() {
         value.as_object_mut().unwrap().remove("attempts");
     });
     edit(&place.path("logs/serial/run001/outcome.json"), &|value| {
-        value["a_field_to_come"] = "x".into()
+        value["a_field_to_come"] = "x".into();
     });
     place.run(&[&LOCAL[..], &["-e", "3"]].concat()).exits(0);
     three_are_recorded(&place);
