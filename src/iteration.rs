@@ -13,15 +13,17 @@ use crate::failpoint::{self, Step};
 use crate::judge::{self, SignatureSet};
 use crate::model::{EndedBy, Exit, Outcome, OutcomeKind, Spec, Verdict};
 use crate::pytest::trail::TRAIL_ENV;
-use crate::store::{self, AttemptDir, Claim, Claimed, Published, StoreError, Sweep};
+use crate::store::{self, AttemptDir, Claimed, Published, StoreError, Sweep};
 
 mod follow;
 mod live;
 mod quiet;
+mod ready;
 
 use follow::{Broken, Followed, cancelled, follow};
 pub use live::Live;
 pub use quiet::Quiet;
+use ready::{Ready, make_ready};
 
 /// How long an engine that went away is waited for before the next attempt.
 const ENGINE_PATIENCE: Duration = Duration::from_mins(1);
@@ -211,35 +213,6 @@ pub async fn run(
         return judged.await.expect("judging and publishing never panic");
     }
     unreachable!("the loop only ends by returning")
-}
-
-/// An attempt whose turn has come.
-struct Ready {
-    dir: AttemptDir,
-    /// `None` where nothing could be made ready: it is started as ever.
-    prepared: Option<Box<dyn Prepared>>,
-}
-
-/// Makes an attempt ready and waits for its turn; `None` if that never comes.
-async fn make_ready(context: &Context, claim: &Claim, turn: Turn) -> Result<Option<Ready>, StoreError> {
-    let dir = context.sweep.new_standby(claim)?;
-    let attempt = self::attempt(
-        &context.spec,
-        &context.argv,
-        context.sweep.dir(),
-        claim.iteration(),
-        dir.name(),
-        dir.path(),
-    );
-    let prepared = context.backend.prepare(&attempt).await;
-    failpoint::here(Step::Ready);
-    if turn.await.is_err() {
-        drop(prepared);
-        context.sweep.discard(&dir);
-        return Ok(None);
-    }
-    context.sweep.begin(claim, &dir);
-    Ok(Some(Ready { dir, prepared }))
 }
 
 fn judge_attempt(dir: &mut AttemptDir, exit: &Exit, signatures: &SignatureSet) -> Result<Outcome, StoreError> {

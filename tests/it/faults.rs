@@ -1,7 +1,6 @@
 //! Faults, injected for real: after each no recorded iteration is lost or doubled, nothing half-written is read, and
 //! what is said says what to do.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -304,80 +303,6 @@ fn a_container_that_somebody_removes_is_a_lost_attempt_and_is_tried_again() {
     let events = fs::read_to_string(place.path("logs/serial/events.jsonl")).unwrap();
     assert_eq!(events.matches("\"attempt_lost\"").count(), 1, "{events}");
     assert!(events.contains("somebody else"), "{events}");
-}
-
-#[test]
-fn an_image_that_is_removed_in_the_middle_is_named_and_nothing_is_recorded_as_a_failure() {
-    if !daemon() {
-        return;
-    }
-    // The same root under a name and an id of its own.
-    let place = Place::new(&[("test_a.py", WAITING)]);
-    let image = format!("reproduce-flaky-it:gone-{}", std::process::id());
-    let make = format!("tar -c --files-from /dev/null | docker import -c 'LABEL of={image}' - {image}");
-    assert!(
-        Command::new("sh")
-            .args(["-c", &make])
-            .stdout(Stdio::null())
-            .status()
-            .unwrap()
-            .success()
-    );
-    let binds: Vec<String> = ["/usr", "/bin", "/lib", "/lib64", "/opt", "/root", "/etc"]
-        .iter()
-        .filter(|dir| Path::new(dir).exists())
-        .map(|dir| format!("{dir}:{dir}:ro"))
-        .collect();
-    let path = std::env::var("PATH").unwrap();
-    let path = format!("PATH={path}");
-    let mut words = vec![
-        "--image",
-        &image,
-        "--progress",
-        "none",
-        "-e",
-        "3",
-        "--no-prestart",
-        "-E",
-        &path,
-    ];
-    words.extend(binds.iter().flat_map(|bind| ["-v", bind.as_str()]));
-    let sweep = place
-        .command(&words)
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    wait_until(|| place.path("up").exists() || place.path("logs").exists());
-    let has_started = || place.path("up").exists();
-    let until = Instant::now() + PATIENCE;
-    while !has_started() && Instant::now() < until && !place.path("logs/serial/run001").exists() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    if !has_started() {
-        let output = sweep.wait_with_output().unwrap();
-        docker(&["rmi", "-f", &image]);
-        panic!("it did not start: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    docker(&["rmi", "-f", &image]).unwrap();
-    fs::write(place.path("go"), "").unwrap();
-    let ended = sweep.wait_with_output().unwrap();
-    let words = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert_eq!(ended.status.code(), Some(1), "{words}");
-    assert!(
-        words.contains(&format!("image `{image}` is not on this host")),
-        "{words}"
-    );
-    let verdicts: BTreeMap<u32, String> = place
-        .rows("logs/serial")
-        .into_iter()
-        .map(|(number, row)| (number, row["verdict"].clone()))
-        .collect();
-    assert_eq!(verdicts[&1], "passed", "{verdicts:?}");
-    assert!(
-        verdicts.values().skip(1).all(|verdict| verdict == "errored"),
-        "{verdicts:?}"
-    );
 }
 
 #[test]
