@@ -1,4 +1,5 @@
-//! Lists every file of `signatures/` for embedding, so that a new one needs no Rust, and names the commit for `--version`.
+//! Lists every file of `signatures/` for embedding, so that a new one needs no Rust, builds the program that holds a
+//! container's session until its turn, and names the commit for `--version`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,6 +10,7 @@ fn main() -> io::Result<()> {
     let root = env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?;
     let root = Path::new(&root);
     embed_signatures(root)?;
+    build_gate(root)?;
     name_commit(root);
     Ok(())
 }
@@ -34,6 +36,47 @@ fn embed_signatures(root: &Path) -> io::Result<()> {
     list.push_str("]\n");
     let out = env::var("OUT_DIR").map_err(io::Error::other)?;
     fs::write(Path::new(&out).join("signatures.rs"), list)
+}
+
+/// Builds `gate/gate.rs`, a static program for Linux, apart from the package. Where that cannot be done, as without a
+/// static C library, an empty file takes its place, and the tool starts no container ahead.
+fn build_gate(root: &Path) -> io::Result<()> {
+    let source = root.join("gate/gate.rs");
+    println!("cargo:rerun-if-changed={}", source.display());
+    let variable = |name: &str| env::var(name).unwrap_or_default();
+    let program = Path::new(&variable("OUT_DIR")).join("gate");
+    let is_linux = variable("CARGO_CFG_TARGET_OS") == "linux" && variable("CARGO_CFG_TARGET_POINTER_WIDTH") == "64";
+    let built = if is_linux {
+        let mut command = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+        command.args(["--edition", "2024", "--crate-type", "bin", "--crate-name", "gate"]);
+        command.args(["--target", &variable("TARGET"), "-C", "target-feature=+crt-static"]);
+        command.args(["-C", "opt-level=s", "-C", "panic=abort", "-C", "strip=symbols"]);
+        if let Some(linker) = env::var_os("RUSTC_LINKER") {
+            let mut option = std::ffi::OsString::from("linker=");
+            option.push(linker);
+            command.arg("-C").arg(option);
+        }
+        command.arg("-o").arg(&program).arg(&source);
+        match command.output() {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => {
+                let words = String::from_utf8_lossy(&output.stderr).into_owned();
+                Err(words
+                    .lines()
+                    .find(|line| line.starts_with("error"))
+                    .unwrap_or("rustc failed")
+                    .to_owned())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    } else {
+        Err("it is a program for 64-bit Linux".to_owned())
+    };
+    if let Err(cause) = built {
+        println!("cargo:warning=containers will not be started ahead of their turn: {cause}");
+        fs::write(&program, [])?;
+    }
+    Ok(())
 }
 
 /// Sets `RF_COMMIT`, empty where this is no checkout.

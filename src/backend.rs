@@ -84,6 +84,18 @@ pub trait Backend: Send + Sync {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// Whether attempts can be made ready ahead of their turn.
+    fn is_ahead(&self) -> bool {
+        false
+    }
+
+    /// Makes everything of an attempt ready that can be without running any of it, ahead of its turn. `None` where
+    /// that is nothing, or fails: the attempt is then to be started as ever, which also says what is wrong.
+    fn prepare<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Option<Box<dyn Prepared>>> {
+        let _ = attempt;
+        Box::pin(std::future::ready(None))
+    }
+
     /// Whether attempts can be started now; asked after one was lost, to tell a broken attempt from a broken world.
     fn ping(&self) -> BoxFuture<'_, Result<(), BackendError>>;
 
@@ -121,6 +133,15 @@ pub struct Attempt {
     /// Variables whose value is a path below `dir`, given relative to it (empty: `dir` itself). The backend
     /// puts the place where the session sees `dir` in front.
     pub dir_env: Vec<(String, String)>,
+}
+
+/// An attempt that was made ready. Dropping it leaves nothing behind, as far as can be done without waiting.
+pub trait Prepared: Send {
+    /// Starts the session: from here on it runs, and its time counts.
+    ///
+    /// # Errors
+    /// What was made ready is not there any more; none of the session has run.
+    fn start(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn Session>, BackendError>>;
 }
 
 /// A session that has been started. Dropping it leaves no process and no container behind, as far as can be done without waiting.

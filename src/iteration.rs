@@ -8,7 +8,8 @@ use chrono::Utc;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::backend::{Attempt, Backend, BackendError, Ended};
+use crate::backend::{Attempt, Backend, BackendError, Ended, Prepared};
+use crate::failpoint::{self, Step};
 use crate::judge::{self, SignatureSet};
 use crate::model::{EndedBy, Exit, Kept, Limits, Outcome, OutcomeKind, Spec, Verdict};
 use crate::pytest::trail::TRAIL_ENV;
@@ -17,10 +18,12 @@ use crate::store::{self, AttemptDir, Claimed, Published, StoreError, Sweep};
 mod follow;
 mod live;
 mod quiet;
+mod ready;
 
 use follow::{Broken, Followed, cancelled, follow};
 pub use live::Live;
 pub use quiet::Quiet;
+use ready::{Ready, make_ready};
 
 /// The signal by which a session is asked to end.
 const TERM: i32 = 15;
@@ -117,7 +120,12 @@ pub enum Answer {
     Cancelled,
     /// The world broke under it, and that is not recorded here.
     Lost(String),
+    /// Its turn never came: it was made ready, and nothing of it ran.
+    NotStarted,
 }
+
+/// When an iteration that is made ready ahead may start: once something arrives. It never may if the sender is dropped.
+pub type Turn = tokio::sync::oneshot::Receiver<()>;
 
 /// A recorded iteration.
 #[derive(Debug)]
@@ -132,7 +140,7 @@ pub struct Record {
     pub lost: Option<String>,
 }
 
-/// Runs one iteration to its end.
+/// Runs one iteration to its end: at once, or made ready first and then at its turn.
 ///
 /// # Errors
 /// Only when the result could not be recorded; a broken engine is an answer or a cancelled sweep.
@@ -143,6 +151,7 @@ pub async fn run(
     context: Arc<Context>,
     arm: usize,
     iteration: u32,
+    turn: Option<Turn>,
     progress: mpsc::UnboundedSender<Progress>,
     mut cancel: watch::Receiver<Cancel>,
 ) -> Result<Answer, StoreError> {
@@ -151,8 +160,23 @@ pub async fn run(
         Claimed::Recorded => return Ok(Answer::RecordedBefore),
         Claimed::Elsewhere => return Ok(Answer::Elsewhere),
     };
+    failpoint::here(Step::Claimed);
+    let mut ready = match turn {
+        Some(turn) => match make_ready(&context, &claim, turn).await? {
+            Some(ready) => Some(ready),
+            None => return Ok(Answer::NotStarted),
+        },
+        None => None,
+    };
     for number in 1.. {
-        let mut dir = context.sweep.new_attempt(&claim)?;
+        let Ready { mut dir, prepared } = match ready.take() {
+            Some(ready) => ready,
+            None => Ready {
+                dir: context.sweep.new_attempt(&claim)?,
+                prepared: None,
+            },
+        };
+        failpoint::here(Step::Attempt);
         let live = Arc::new(Live::new());
         let _ = progress.send(Progress::Started {
             arm,
@@ -160,7 +184,7 @@ pub async fn run(
             attempt: number,
             live: Arc::clone(&live),
         });
-        let executed = execute(&context, iteration, &mut dir, &live, &mut cancel).await;
+        let executed = execute(&context, iteration, prepared, &mut dir, &live, &mut cancel).await;
         let (mut exit, lost) = match executed {
             Executed::Ended { exit, kept } => {
                 if let Some(kept) = kept {
@@ -208,6 +232,7 @@ pub async fn run(
                 None => judge_attempt(&mut dir, &exit, &context.signatures)?,
             };
             outcome.iteration = Some(iteration);
+            failpoint::here(Step::Judged);
             if outcome.verdict == Verdict::Passed {
                 context.quiet.learn(&exit);
             }
@@ -279,6 +304,7 @@ enum Executed {
 async fn execute(
     context: &Context,
     iteration: u32,
+    prepared: Option<Box<dyn Prepared>>,
     dir: &mut AttemptDir,
     live: &Live,
     cancel: &mut watch::Receiver<Cancel>,
@@ -288,10 +314,19 @@ async fn execute(
     let co_runners = context.sweep.co_runners(iteration).ok();
     let load = machine_load();
     let began = Utc::now();
-    let mut session = match context.backend.start(&attempt).await {
-        Ok(session) => session,
-        Err(error) => return Executed::Lost(error),
+    // What was made ready and is gone, as after a restart of the engine, is no lost attempt: nothing of it ran.
+    let ready = match prepared {
+        Some(prepared) => prepared.start().await.ok(),
+        None => None,
     };
+    let mut session = match ready {
+        Some(session) => session,
+        None => match context.backend.start(&attempt).await {
+            Ok(session) => session,
+            Err(error) => return Executed::Lost(error),
+        },
+    };
+    failpoint::here(Step::Started);
     let started = Instant::now();
     let followed = follow(&mut *session, context, dir, live, cancel).await;
     let duration = started.elapsed();
@@ -313,11 +348,17 @@ async fn execute(
         Err(Broken::Log(error)) => return Executed::Unrecorded(error),
         Err(Broken::Session(error)) => return Executed::Lost(error),
     };
+    failpoint::here(Step::Ended);
+    let cut = match dir.end_log() {
+        Ok(cut) => cut,
+        Err(error) => return Executed::Unrecorded(error),
+    };
     let mut exit = facts(context, Some(&ended), followed.ended_by);
     if exit.ended_by == EndedBy::Itself && exit.signal == Some(TERM) && is_cut_short(cancel).await {
         return Executed::Cancelled;
     }
     exit.co_runners = co_runners;
+    exit.log_cut = (cut > 0).then_some(cut);
     exit.load = Some(load);
     exit.quiet_s = Some(rounded(followed.longest_quiet));
     exit.trail_bytes = followed.trail_bytes;

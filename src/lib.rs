@@ -5,6 +5,7 @@ pub mod cli;
 pub mod commands;
 pub mod engine;
 pub mod exit_code;
+pub mod failpoint;
 pub mod iteration;
 pub mod judge;
 pub mod message;

@@ -21,9 +21,11 @@ mod follow;
 mod losses;
 mod queue;
 mod state;
+mod turns;
 
 pub use follow::{FollowError, Placed, follow};
 use state::State;
+use turns::Turns;
 
 /// What a process sets out to do.
 pub struct Plan {
@@ -116,6 +118,7 @@ pub async fn run(
     let cancel_grace = plan.cancel_grace;
     let (progress, mut heard) = mpsc::unbounded_channel();
     let (cancel, cancelled) = watch::channel(Cancel::No);
+    let mut turns = Turns::new(plan.jobs);
     let mut sweep = State::new(plan, reporters);
     sweep.announce_start();
     let mut flights: JoinSet<(Slot, Result<Answer, StoreError>)> = JoinSet::new();
@@ -124,14 +127,33 @@ pub async fn run(
     let mut give_up_waiting: Option<Instant> = None;
     let mut fatal = None;
     loop {
-        while let Some((arm, number)) = sweep.next(flights.len()) {
+        let start = |slot: Slot, turn, in_flight: &mut JoinSet<_>| {
             let (progress, cancelled) = (progress.clone(), cancelled.clone());
-            let context = Arc::clone(&contexts[arm]);
-            flights.spawn(async move {
-                let answer = iteration::run(context, arm, number, progress, cancelled).await;
-                ((arm, number), answer)
+            let context = Arc::clone(&contexts[slot.0]);
+            in_flight.spawn(async move {
+                let answer = iteration::run(context, slot.0, slot.1, turn, progress, cancelled).await;
+                (slot, answer)
             });
+        };
+        if sweep.is_stopping() {
+            turns.dismiss();
         }
+        while turns.has_room() && !turns.next() {
+            let Some(slot) = sweep.next(flights.len()) else { break };
+            let turn = contexts[slot.0].backend.is_ahead().then(|| turns.stand_by(slot));
+            if turn.is_some() {
+                turns.next();
+            } else {
+                turns.run(slot);
+            }
+            start(slot, turn, &mut flights);
+        }
+        while turns.has_room_ahead()
+            && let Some(slot) = sweep.next_ahead(flights.len())
+        {
+            start(slot, Some(turns.stand_by(slot)), &mut flights);
+        }
+        sweep.set_standing_by(turns.standing_by());
         if flights.is_empty() {
             break;
         }
@@ -140,6 +162,7 @@ pub async fn run(
             Some(news) = heard.recv() => sweep.hear(news),
             Some(landed) = flights.join_next() => {
                 let (slot, answer) = landed.expect("an iteration never panics");
+                turns.land(slot);
                 // What it reported before it landed comes first.
                 while let Ok(news) = heard.try_recv() {
                     sweep.hear(news);

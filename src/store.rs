@@ -6,6 +6,7 @@
 //! nor believed.
 
 mod attempt;
+mod bounded;
 mod bundle;
 mod claim;
 mod durable;

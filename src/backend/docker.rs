@@ -11,29 +11,32 @@ use bollard::models::ImageConfig;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::host::Bind;
-use super::toolchain::{self, INSPECT, Report, last_line};
-use super::{Attempt, Backend, BackendError, Creator, Plugin, Probe, Session, Tell, packages};
+use super::toolchain::{self, Report};
+use super::{Attempt, Backend, BackendError, Creator, Plugin, Prepared, Probe, Session, Tell, packages};
 use crate::model::{Spec, Workspace};
 
+mod ahead;
 mod bedside;
 mod engine;
 mod fresh;
+mod gate;
 mod images;
 mod noise;
 mod ownership;
 mod plan;
+mod probe;
 mod recipe;
 mod removal;
 mod session;
 mod shell;
 
+use ahead::{Ahead, Waiting};
 use engine::Engine;
 use fresh::{Fresh, Means};
 use images::import;
 use ownership::Ownership;
 use plan::{Image, Plan};
-use recipe::{Instance, Lacks, WORKSPACE};
+use recipe::{Instance, Lacks};
 use removal::{ATTEMPT, ITERATION, Remover, SWEEP};
 
 pub use engine::{Facts, facts};
@@ -56,6 +59,7 @@ struct Docker {
     lacks: Mutex<Lacks>,
     /// What keeps cores busy beside the sessions.
     noise: Mutex<Option<session::Running>>,
+    ahead: Ahead,
     notes: Vec<String>,
 }
 
@@ -87,6 +91,7 @@ async fn make(spec: &Spec, plugin: Option<&Plugin>, tell: Tell<'_>) -> Result<Do
     };
     Ok(Docker {
         remover: Remover::new(Arc::clone(&engine)),
+        ahead: Ahead::new(spec, &engine),
         engine,
         creator: Creator::current(),
         plan,
@@ -142,9 +147,10 @@ impl Docker {
         labels
     }
 
-    async fn launch(&self, attempt: &Attempt) -> Result<session::Running, BackendError> {
+    async fn launch(&self, attempt: &Attempt, gate: Option<gate::Place>) -> Result<session::Running, BackendError> {
         let mut instance = self.plan.session(attempt);
         instance.labels = self.labels(attempt);
+        instance.gate = gate;
         let name = container_name(&attempt.sweep, &attempt.name);
         let ownership = self.ownership(attempt, &instance.labels, &name);
         let running = if self.spec().container.workspace == Workspace::Fresh {
@@ -259,68 +265,6 @@ impl Docker {
             other => other,
         }
     }
-
-    /// Asks the Python that the sessions will run in, in a container like theirs.
-    async fn examine(&self) -> Result<Report, BackendError> {
-        let argv = ["python3", "-c", INSPECT].map(str::to_owned);
-        let mut instance = self.plan.instance(&argv);
-        instance.labels = self.creator.labels();
-        instance.labels.insert(SWEEP.to_owned(), "probe".to_owned());
-        if self.spec().container.workspace == Workspace::Fresh {
-            instance.binds.push(Bind::read_only(&self.spec().directory, WORKSPACE));
-        }
-        let name = container_name(
-            Path::new("probe"),
-            &format!("{}-{}", self.creator.pid, self.creator.started),
-        );
-        let mut session = Box::new(self.launch_container(&mut instance, &name).await?);
-        let mut output = Vec::new();
-        while let Some(piece) = session.output().await? {
-            output.extend_from_slice(&piece);
-        }
-        let ended = session.finish().await?;
-        if let Some(report) = Report::parse(&output) {
-            return Ok(report);
-        }
-        let last = last_line(&output).unwrap_or_else(|| match ended.code {
-            Some(code) => format!("it ended with {code} and said nothing"),
-            None => "it said nothing".to_owned(),
-        });
-        let program = instance.argv.into_iter().next().unwrap_or_default();
-        // With an init process it is that which does not find the program, after the engine has started it.
-        Err(if matches!(ended.code, Some(126 | 127)) {
-            BackendError::ProgramMissing {
-                program,
-                image: self.spec().image.clone(),
-            }
-        } else {
-            BackendError::Unfit {
-                what: format!("`python3` does not run in {}: {last}", self.plan.place().0),
-                hint: None,
-            }
-        })
-    }
-
-    /// What the user should know of the way the containers are made.
-    fn notes(&self) -> Vec<String> {
-        let mut notes = self.notes.clone();
-        let Lacks { limits, init } = self.lacks();
-        notes.extend(self.plan.no_cores());
-        if init {
-            notes.push("the engine has no init process to give (install catatonit); one of ours stands in".to_owned());
-        }
-        if !limits.is_empty() {
-            let shown: Vec<String> = limits
-                .iter()
-                .map(|(name, limit)| match limit {
-                    Some(limit) => format!("{name} is {limit}"),
-                    None => format!("{name} is as it sets it"),
-                })
-                .collect();
-            notes.push(format!("the engine may not raise limits here: {}", shown.join(", ")));
-        }
-        notes
-    }
 }
 
 impl Backend for Docker {
@@ -343,7 +287,24 @@ impl Backend for Docker {
     }
 
     fn start<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<Box<dyn Session>, BackendError>> {
-        async move { Ok(Box::new(self.launch(attempt).await?) as Box<dyn Session>) }.boxed()
+        async move { Ok(Box::new(self.launch(attempt, None).await?) as Box<dyn Session>) }.boxed()
+    }
+
+    fn is_ahead(&self) -> bool {
+        self.ahead.program().is_some()
+    }
+
+    fn prepare<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Option<Box<dyn Prepared>>> {
+        async move {
+            let gate = gate::Place {
+                program: self.ahead.program()?,
+                dir: attempt.dir.clone(),
+            };
+            let made = self.launch(attempt, Some(gate)).await;
+            self.ahead.learn(&made);
+            Some(Box::new(Waiting(made.ok()?)) as Box<dyn Prepared>)
+        }
+        .boxed()
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), BackendError>> {

@@ -190,21 +190,36 @@ fn list(names: &[String]) -> String {
 
 /// Puts a plugin's file into the cache, under a name that follows its content, and returns its directory.
 pub(super) fn keep_plugin(plugin: &Plugin) -> Result<PathBuf, BackendError> {
-    let digest = hex(&Sha256::digest(plugin.source.as_bytes()));
-    let dir = cache()?.join("plugin").join(&digest[..16]);
-    let file = dir.join(format!("{}.py", plugin.module));
+    keep(
+        "plugin",
+        &format!("{}.py", plugin.module),
+        plugin.source.as_bytes(),
+        0o644,
+    )
+}
+
+/// Puts a program of ours into the cache and returns where it is.
+pub(super) fn keep_program(name: &str, bytes: &[u8]) -> Result<PathBuf, BackendError> {
+    Ok(keep(name, name, bytes, 0o755)?.join(name))
+}
+
+/// Writes a file below the directory of its kind, in one named after its content, and returns that directory.
+fn keep(kind: &str, name: &str, bytes: &[u8], mode: u32) -> Result<PathBuf, BackendError> {
+    let digest = hex(&Sha256::digest(bytes));
+    let dir = cache()?.join(kind).join(&digest[..16]);
+    let file = dir.join(name);
     let failed = |error: io::Error| BackendError::Unfit {
         what: format!("failed to write `{}`: {error}", file.display()),
         hint: Some("set XDG_CACHE_HOME to a directory you can write to, or use --no-trail".to_owned()),
     };
-    if std::fs::read_to_string(&file).is_ok_and(|text| text == plugin.source) {
+    if std::fs::read(&file).is_ok_and(|there| there == bytes) {
         return Ok(dir);
     }
     std::fs::create_dir_all(&dir).map_err(failed)?;
     let mut temporary = tempfile::NamedTempFile::new_in(&dir).map_err(failed)?;
-    io::Write::write_all(&mut temporary, plugin.source.as_bytes()).map_err(failed)?;
+    io::Write::write_all(&mut temporary, bytes).map_err(failed)?;
     // A container's user, who may be another, must be able to read it.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
     temporary.as_file().set_permissions(mode).map_err(failed)?;
     temporary.persist(&file).map_err(|error| failed(error.error))?;
     Ok(dir)

@@ -92,6 +92,9 @@ pub struct Args {
     /// Stop when the arms are shown to differ.
     #[arg(long, value_name = "WHEN", requires = "arm", help_heading = "How")]
     pub stop: Option<Stop>,
+    /// Start each container only when it is its turn, instead of one ahead for each that runs, idle until then.
+    #[arg(long, help_heading = "How")]
+    pub no_prestart: bool,
     /// Print what would run, and start nothing.
     #[arg(long, help_heading = "How")]
     pub dry_run: bool,
@@ -189,6 +192,12 @@ pub struct Args {
     /// What stays of an iteration that passed.
     #[arg(long, default_value = "all", value_name = "WHICH", help_heading = "Results")]
     pub keep_logs: KeepLogs,
+    /// Let nobody else read what is recorded: the sweep's directory and each run's are the caller's alone (0700).
+    #[arg(long, help_heading = "Results")]
+    pub private: bool,
+    /// Most that is kept of what an iteration prints: its head and its tail, with a line that says what is missing.
+    #[arg(long, value_name = "SIZE", value_parser = super::words::log_size, help_heading = "Results")]
+    pub max_log: Option<u64>,
     /// How progress is shown; `jsonl` is the event stream on stdout.
     #[arg(long, default_value = "auto", value_name = "HOW", help_heading = "Results")]
     pub progress: Progress,

@@ -148,6 +148,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads the size of a log; less would not hold what pytest says at the end.
+pub(crate) fn log_size(text: &str) -> Result<u64, String> {
+    let size = memory(text)?;
+    if size < 64 << 10 {
+        return Err("expected 64k at least".to_owned());
+    }
+    Ok(size)
+}
+
 /// Reads `10g`, `512m`, `1.5g` as Docker does: powers of 1024.
 pub(crate) fn memory(text: &str) -> Result<u64, String> {
     let wrong = || "expected a size such as `512m` or `10g`".to_owned();

@@ -14,6 +14,7 @@ use crate::exit_code::ExitCode;
 use crate::judge::{self, SignatureSet};
 use crate::message;
 use crate::model::Outcome;
+use crate::render::visible::visible;
 use crate::reporter::Counting;
 use crate::store;
 
@@ -144,12 +145,13 @@ fn print(out: &mut impl Write, format: Format, path: &Path, outcome: &Outcome) -
                 write!(out, " {}", outcome.categories.join(" "))?;
             }
             for test in &outcome.failing_tests {
-                write!(out, " {test}")?;
+                write!(out, " {}", visible(test))?;
             }
             if let Some(evidence) = outcome.evidence.first() {
+                let text = visible(&evidence.text);
                 match evidence.line {
-                    Some(line) => write!(out, " ({}:{line}: {})", evidence.file, evidence.text)?,
-                    None => write!(out, " ({})", evidence.text)?,
+                    Some(line) => write!(out, " ({}:{line}: {text})", evidence.file)?,
+                    None => write!(out, " ({text})")?,
                 }
             }
         }

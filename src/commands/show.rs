@@ -213,6 +213,8 @@ fn collect(root: &Path, dir: &Path, files: &mut Vec<(String, u64)>) {
 
 /// Shows text through the user's pager where it is longer than a terminal is likely to be; else prints it.
 fn page(text: &str) -> anyhow::Result<()> {
+    // The one-character forms of terminal escapes, which nothing of ours uses.
+    let text = &text.replace(|c| matches!(c, '\u{80}'..='\u{9f}'), "");
     let is_long = text.lines().count() > 50;
     if is_long && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         let pager = std::env::var("PAGER").unwrap_or_else(|_| "less -FRX".to_owned());

@@ -122,6 +122,10 @@ async fn arms(
             KeepLogs::All => Keep::All,
             KeepLogs::Failed => Keep::Failed,
         });
+        let mut sweep = sweep.max_log(args.max_log);
+        if args.private {
+            sweep = sweep.private()?;
+        }
         for note in probe.notes.iter().chain(sweep.notes()) {
             anstream::eprintln!("note: {note}");
         }

@@ -192,10 +192,10 @@ impl Worker {
             quiet,
             losses: Losses::Told,
         };
-        match iteration::run(Arc::new(context), 0, iteration, progress, cancelled.clone()).await? {
+        match iteration::run(Arc::new(context), 0, iteration, None, progress, cancelled.clone()).await? {
             Answer::Recorded(_) | Answer::RecordedBefore => Ok(ExitCode::Passed),
             Answer::Cancelled => Ok(ExitCode::CutShort),
-            Answer::Elsewhere => unreachable!("a worker runs what it was told to"),
+            Answer::Elsewhere | Answer::NotStarted => unreachable!("a worker runs what it was told to, and at once"),
             Answer::Lost(reason) => {
                 anstream::eprintln!("error: {reason}");
                 Ok(ExitCode::NoAnswer)

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{Cancel, Context, Live};
 use crate::backend::{BackendError, Session, Signal, Then};
+use crate::failpoint::{self, Step};
 use crate::model::{EndedBy, Kept};
 use crate::pytest::marker;
 use crate::store::{AttemptDir, StoreError};
@@ -70,6 +71,7 @@ pub(super) async fn follow(
             piece = session.output() => match piece {
                 Ok(Some(piece)) => {
                     dir.write_log(&piece).map_err(Broken::Log)?;
+                    failpoint::here(Step::Output);
                     live.see(&piece);
                     longest_quiet = longest_quiet.max(last_output.elapsed());
                     last_output = Instant::now();

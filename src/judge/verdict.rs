@@ -68,6 +68,12 @@ pub(super) fn judge(facts: &Facts<'_>) -> io::Result<Outcome> {
         }
         None => rule_nothing(facts, &mut ruling)?,
     };
+    if let Some(cut) = facts.exit.and_then(|exit| exit.log_cut) {
+        ruling.note(format!(
+            "{cut} bytes in the middle of {} were not kept (--max-log)",
+            facts.file
+        ));
+    }
     Ok(ruling.finish(facts, kind))
 }
 

@@ -78,6 +78,9 @@ pub struct Exit {
     /// Where the session was left running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<Kept>,
+    /// Bytes of output that are missing in the middle of the log (`--max-log`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_cut: Option<u64>,
     /// `docker` or `local`.
     pub backend: Option<String>,
     /// Name of the machine it ran on.
@@ -125,6 +128,7 @@ impl Default for Exit {
             trail_bytes: None,
             conditions: None,
             kept: None,
+            log_cut: None,
             backend: None,
             node: None,
             attempt: None,

@@ -162,6 +162,9 @@ pub struct Container {
     pub workspace: Workspace,
     /// Parts of the recipe that are turned off.
     pub without: Vec<Recipe>,
+    /// Whether containers are started only when it is their turn. Changes nothing of what runs, so it is not kept.
+    #[serde(skip)]
+    pub no_prestart: bool,
 }
 
 impl Container {
@@ -169,6 +172,25 @@ impl Container {
     #[must_use]
     pub fn has(&self, part: Recipe) -> bool {
         !self.without.contains(&part)
+    }
+
+    /// Options by which a session reaches what is not its container's own, in words.
+    #[must_use]
+    pub fn holes(&self) -> Vec<String> {
+        let mut holes = Vec::new();
+        if self.network.as_deref() == Some("host") {
+            holes.push("the network is this machine's (--network host)".to_owned());
+        }
+        for volume in &self.volumes {
+            let source = volume.split(':').next().unwrap_or_default();
+            if source.ends_with("docker.sock") || source.ends_with("podman.sock") {
+                holes.push(format!("`{source}` can start any container (--volume)"));
+            } else if matches!(source.trim_end_matches('/'), "" | "/proc" | "/sys" | "/dev") && source.starts_with('/')
+            {
+                holes.push(format!("`{source}` is all of this machine (--volume)"));
+            }
+        }
+        holes
     }
 }
 

@@ -57,6 +57,16 @@ impl Queue {
         }
     }
 
+    /// The next one, without taking it.
+    pub(super) fn front(&self) -> Option<Slot> {
+        self.waiting.front().copied()
+    }
+
+    /// It was not started after all.
+    pub(super) fn give_back(&mut self, slot: Slot) {
+        self.waiting.push_front(slot);
+    }
+
     /// Another process has it.
     pub(super) fn leave(&mut self, slot: Slot) {
         self.elsewhere.insert(slot);

@@ -23,6 +23,10 @@ mod elsewhere;
 const SLOW_FACTOR: u32 = 3;
 const SLOW_LEAST: Duration = Duration::from_secs(30);
 
+/// A container is started ahead of its turn only in the last seconds that the shortest session so far would have:
+/// starting one takes a fraction of one, on a busy engine a few.
+const LEAD_S: f64 = 5.0;
+
 /// The state of a schedule.
 pub(super) struct State {
     sweeps: Vec<Sweep>,
@@ -31,6 +35,7 @@ pub(super) struct State {
     jobs: u32,
     queue: Queue,
     running: BTreeMap<Slot, Flight>,
+    standing_by: usize,
     tally: Tally,
     durations: Vec<f64>,
     stop_rules: StopState,
@@ -65,6 +70,7 @@ impl State {
             range: plan.range,
             jobs: plan.jobs,
             running: BTreeMap::new(),
+            standing_by: 0,
             tally: Tally::default(),
             durations: Vec::new(),
             stop_rules: StopState::new(plan.stop),
@@ -160,12 +166,38 @@ impl State {
         });
     }
 
+    /// Whether nothing new is started.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.reason.is_some()
+    }
+
     /// The next iteration to start, if one may start now.
     pub(super) fn next(&mut self, in_flight: usize) -> Option<Slot> {
-        if self.reason.is_some() || in_flight >= self.jobs as usize {
+        if self.is_stopping() {
             return None;
         }
         self.queue.pop(in_flight)
+    }
+
+    /// The next iteration to make ready ahead of its turn, if that is worth it now: a container that will be idle for
+    /// minutes, and keeps other processes from its iteration, is not.
+    pub(super) fn next_ahead(&mut self, in_flight: usize) -> Option<Slot> {
+        let (arm, _) = self.queue.front()?;
+        let shortest = self.durations.iter().copied().reduce(f64::min);
+        let is_due = shortest.is_none_or(|shortest| {
+            let mut running = self.running.values();
+            running.any(|flight| flight.live.since.elapsed().as_secs_f64() + LEAD_S >= shortest)
+        });
+        if !is_due || !self.sweeps[arm].context.backend.is_ahead() {
+            return None;
+        }
+        self.next(in_flight)
+    }
+
+    /// How many have left the queue without running yet.
+    pub(super) fn set_standing_by(&mut self, standing_by: usize) {
+        self.standing_by = standing_by;
+        self.update_tally();
     }
 
     /// Starts nothing new; the first reason is the one that is told.
@@ -246,6 +278,7 @@ impl State {
                 }
             }
             Answer::Elsewhere => self.queue.leave(slot),
+            Answer::NotStarted => self.queue.give_back(slot),
             Answer::Cancelled | Answer::Lost(_) => {}
         }
         self.check_stop_rules();
@@ -281,7 +314,7 @@ impl State {
 
     fn update_tally(&mut self) {
         self.tally.running = count(self.running.len());
-        self.tally.pending = count(self.queue.len());
+        self.tally.pending = count(self.queue.len() + self.standing_by);
     }
 
     fn check_stop_rules(&mut self) {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::bounded::Bounded;
 use super::files::{RunDir, run_files};
 use super::layout::{LOG, TRAIL};
 use super::{StoreError, durable};
@@ -15,17 +16,24 @@ pub struct AttemptDir {
     path: PathBuf,
     name: String,
     log: File,
+    /// Only with `--max-log`.
+    bounded: Option<Bounded>,
 }
 
 impl AttemptDir {
     /// Makes a directory of this name, which must be free, with an empty log in it.
-    pub(super) fn create(attempts: &Path, name: String) -> io::Result<AttemptDir> {
+    pub(super) fn create(attempts: &Path, name: String, max_log: Option<u64>) -> io::Result<AttemptDir> {
         let path = attempts.join(&name);
         fs::create_dir(&path)?;
         // Tests run as whoever the image says, and write here.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
         let log = create_log(&path)?;
-        Ok(AttemptDir { path, name, log })
+        Ok(AttemptDir {
+            path,
+            name,
+            log,
+            bounded: max_log.map(Bounded::new),
+        })
     }
 
     /// Its name, unique among all hosts: `run007.<host>-<pid>-<n>`.
@@ -42,8 +50,20 @@ impl AttemptDir {
 
     /// Appends to the log.
     pub fn write_log(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.log
-            .write_all(bytes)
+        let written = match &mut self.bounded {
+            Some(bounded) => bounded.write(&mut self.log, &self.path, bytes),
+            None => self.log.write_all(bytes),
+        };
+        written.map_err(|cause| StoreError::io("write", &self.path.join(LOG), cause))
+    }
+
+    /// Nothing more will be appended. Returns how many bytes were cut out of the middle.
+    pub fn end_log(&mut self) -> Result<u64, StoreError> {
+        let Some(mut bounded) = self.bounded.take() else {
+            return Ok(0);
+        };
+        bounded
+            .end(&mut self.log)
             .map_err(|cause| StoreError::io("write", &self.path.join(LOG), cause))
     }
 
@@ -61,6 +81,7 @@ impl AttemptDir {
 
     /// Undoes what tests may have done to the directory and to the log under our hands.
     pub(super) fn seal(&mut self) -> Result<(), StoreError> {
+        self.end_log()?;
         let failed = |path: &Path, cause| StoreError::io("restore", path, cause);
         match fs::symlink_metadata(&self.path) {
             Ok(found) if found.is_dir() => {
@@ -104,8 +125,8 @@ impl AttemptDir {
     }
 
     /// Makes what was printed and the trail survive a power cut, and takes the directory back from the tests.
-    pub(super) fn sync(&self) -> Result<(), StoreError> {
-        fs::set_permissions(&self.path, fs::Permissions::from_mode(0o755))
+    pub(super) fn sync(&self, mode: u32) -> Result<(), StoreError> {
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
             .map_err(|cause| StoreError::io("restore", &self.path, cause))?;
         self.log
             .sync_all()

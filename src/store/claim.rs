@@ -79,6 +79,9 @@ pub(super) struct ClaimNote {
     pub attempt: String,
     /// When the attempt began.
     pub since: DateTime<Utc>,
+    /// Whether it only stands by: made ready, and waiting for its turn.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stands_by: bool,
 }
 
 /// Takes the claim's lock, or says that somebody else has it.

@@ -11,6 +11,7 @@ use super::layout::{ATTEMPTS, EXIT, EXIT_CODE, LOST, OUTCOME, STACKS, TRAIL, run
 use super::sweep::json;
 use super::worker::SUPERSEDED;
 use super::{AttemptDir, Keep, StoreError, Sweep, durable, scan};
+use crate::failpoint::{self, Step};
 use crate::model::{Exit, Outcome, Verdict};
 
 /// How publishing came out.
@@ -76,7 +77,8 @@ impl Sweep {
         if exit.kept.is_none() {
             let _ = fs::remove_file(dir.join(STACKS));
         }
-        attempt.sync()?;
+        attempt.sync(self.run_mode)?;
+        failpoint::here(Step::Written);
         let target = self.dir.join(run_name(iteration));
         {
             // Under the lock, so that whoever rebuilds the rows sees both the run and its row, or neither.
@@ -90,11 +92,13 @@ impl Sweep {
                 self.lose(attempt, SUPERSEDED)?;
                 return Ok(Published::Superseded);
             }
+            failpoint::here(Step::Published);
             if lock.is_held() {
                 // The run is recorded; its rows are derived and come back with the next rebuild.
                 let _ = self.append_rows(iteration, exit, outcome);
             }
         }
+        failpoint::here(Step::Listed);
         durable::sync_dir(&self.dir)?;
         durable::sync_dir(&self.dir.join(ATTEMPTS))?;
         Ok(Published::Ours(self.shown.join(run_name(iteration))))

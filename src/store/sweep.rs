@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
@@ -30,6 +31,9 @@ pub struct Sweep {
     /// As the user would type it.
     pub(super) shown: PathBuf,
     pub(super) keep: Keep,
+    pub(super) max_log: Option<u64>,
+    /// Permissions of a recorded iteration's directory.
+    pub(super) run_mode: u32,
     pub(super) host: String,
     /// What tells the attempts of this execution from all others.
     pub(super) stamp: String,
@@ -79,6 +83,8 @@ impl Sweep {
             stamp: format!("{host}-{}", std::process::id()),
             host,
             joins: false,
+            max_log: None,
+            run_mode: 0o755,
             notes: Vec::new(),
         }
     }
@@ -147,6 +153,23 @@ impl Sweep {
         Sweep { keep, ..self }
     }
 
+    /// Bounds the log of an iteration, in bytes.
+    #[must_use]
+    pub fn max_log(self, max_log: Option<u64>) -> Sweep {
+        Sweep { max_log, ..self }
+    }
+
+    /// Keeps everybody else out of the sweep and its iterations.
+    pub fn private(self) -> Result<Sweep, StoreError> {
+        // While a session runs, its directory is open to whoever the image says; this one above it is not.
+        fs::set_permissions(&self.dir, fs::Permissions::from_mode(0o700))
+            .map_err(|cause| self.in_users_words(StoreError::io("restrict", &self.dir, cause)))?;
+        Ok(Sweep {
+            run_mode: 0o700,
+            ..self
+        })
+    }
+
     /// Where it is, absolute.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -194,14 +217,20 @@ impl Sweep {
         run_paths(&self.dir, iteration).iter().any(|path| scan::is_run(path))
     }
 
-    /// Makes the directory of an attempt, with its log open.
+    /// Makes the directory of an attempt that begins now, with its log open.
     pub fn new_attempt(&self, claim: &Claim) -> Result<AttemptDir, StoreError> {
+        let dir = self.new_standby(claim)?;
+        self.begin(claim, &dir);
+        Ok(dir)
+    }
+
+    /// Makes the directory of an attempt that waits for its turn: nobody takes it for one that runs.
+    pub fn new_standby(&self, claim: &Claim) -> Result<AttemptDir, StoreError> {
         let attempts = self.dir.join(ATTEMPTS);
-        let pid = std::process::id();
         // Attempts before this one are still there, ours and those of a process that had our number.
         for number in 1.. {
             let name = format!("{}.{}-{number}", run_name(claim.iteration), self.stamp);
-            match AttemptDir::create(&attempts, name) {
+            match AttemptDir::create(&attempts, name, self.max_log) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !attempts.exists() => {
                     fs::create_dir_all(&attempts).map_err(|cause| StoreError::io("create", &attempts, cause))?;
@@ -210,17 +239,32 @@ impl Sweep {
                     return Err(self.in_users_words(StoreError::io("create an attempt in", &attempts, cause)));
                 }
                 Ok(dir) => {
-                    claim.describe(&ClaimNote {
-                        host: self.host.clone(),
-                        pid,
-                        attempt: dir.name().to_owned(),
-                        since: Utc::now(),
-                    });
+                    self.describe(claim, &dir, true);
                     return Ok(dir);
                 }
             }
         }
         unreachable!("four thousand million attempts do not fit on a disk")
+    }
+
+    /// An attempt's turn has come.
+    pub fn begin(&self, claim: &Claim, attempt: &AttemptDir) {
+        self.describe(claim, attempt, false);
+    }
+
+    fn describe(&self, claim: &Claim, attempt: &AttemptDir, stands_by: bool) {
+        claim.describe(&ClaimNote {
+            host: self.host.clone(),
+            pid: std::process::id(),
+            attempt: attempt.name().to_owned(),
+            since: Utc::now(),
+            stands_by,
+        });
+    }
+
+    /// Removes an attempt whose turn never came: nothing of it has run.
+    pub fn discard(&self, attempt: &AttemptDir) {
+        let _ = fs::remove_dir_all(attempt.path());
     }
 
     /// Appends an event to the sweep's log of events.

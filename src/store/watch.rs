@@ -88,26 +88,29 @@ pub fn in_flight(sweep: &Path) -> Result<Vec<InFlight>, StoreError> {
             continue;
         };
         if claim::is_held(&file) {
-            found.push(look(sweep, iteration, file));
+            found.extend(look(sweep, iteration, file));
         }
     }
     found.sort_by_key(|running| running.iteration);
     Ok(found)
 }
 
-fn look(sweep: &Path, iteration: u32, mut claim: File) -> InFlight {
+fn look(sweep: &Path, iteration: u32, mut claim: File) -> Option<InFlight> {
     let mut text = Vec::new();
     let _ = claim.by_ref().take(TAIL).read_to_end(&mut text);
     let note = serde_json::from_slice::<ClaimNote>(&text).ok();
+    if note.as_ref().is_some_and(|note| note.stands_by) {
+        return None;
+    }
     let attempt = note.as_ref().map(|note| sweep.join(ATTEMPTS).join(&note.attempt));
-    InFlight {
+    Some(InFlight {
         iteration,
         host: note.as_ref().map(|note| note.host.clone()),
         pid: note.as_ref().map(|note| note.pid),
         since: note.as_ref().map(|note| note.since),
         last_line: attempt.as_deref().and_then(last_line),
         attempt,
-    }
+    })
 }
 
 fn last_line(attempt: &Path) -> Option<String> {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod ahead;
 mod autopsy;
 mod bundle;
 mod ci;
@@ -12,6 +13,7 @@ mod cores;
 mod docker;
 mod engine;
 mod engines;
+mod faults;
 mod follow;
 mod hang;
 mod judging;
@@ -20,10 +22,13 @@ mod local;
 mod logs;
 mod merge;
 mod messages;
+mod output;
 mod place;
+mod readers_fuzz;
 mod replay;
 mod report;
 mod report_sweeps;
+mod secrets;
 mod sessions;
 mod signatures;
 mod simulation;

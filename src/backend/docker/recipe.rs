@@ -9,6 +9,7 @@ use bollard::models::{
     ResourcesUlimits,
 };
 
+use super::gate;
 use crate::backend::BackendError;
 use crate::backend::host::Bind;
 use crate::model::spec::{Container, Recipe as Part};
@@ -68,6 +69,8 @@ pub(super) struct Instance {
     pub(super) labels: HashMap<String, String>,
     /// What the engine turned out not to be able to do.
     pub(super) lacks: Lacks,
+    /// Where it is held until its turn; `None` for one that runs at once.
+    pub(super) gate: Option<gate::Place>,
 }
 
 /// What an engine turned out not to be able to do.
@@ -106,13 +109,17 @@ impl Recipe {
     /// The engine's request for one container.
     pub(super) fn body(&self, instance: &Instance) -> ContainerCreateBody {
         let container = &self.container;
-        let stand_in = instance
-            .lacks
-            .init
-            .then(|| [self.python.as_str(), "-ISc", INIT].map(str::to_owned));
-        let mut command = stand_in.into_iter().flatten().chain(instance.argv.iter().cloned());
+        let mut command: Vec<String> = match &instance.gate {
+            Some(_) => gate::Place::command(container.has(Part::Init)).to_vec(),
+            None if instance.lacks.init => [self.python.as_str(), "-ISc", INIT].map(str::to_owned).to_vec(),
+            None => Vec::new(),
+        };
+        command.extend(instance.argv.iter().cloned());
+        let mut command = command.into_iter();
         let program = command.next().unwrap_or_default();
         let mut mounts: Vec<Mount> = self.binds.iter().chain(&instance.binds).map(mount).collect();
+        let gate = instance.gate.as_ref();
+        mounts.extend(gate.map(|gate| mount(&Bind::read_only(&gate.program, gate::PROGRAM))));
         mounts.extend(instance.workspace_volume.as_ref().map(|volume| Mount {
             typ: Some(MountType::VOLUME),
             source: Some(volume.clone()),
@@ -143,8 +150,8 @@ impl Recipe {
             attach_stderr: Some(true),
             host_config: Some(HostConfig {
                 // Without one pytest itself would be process 1: to raise(SIGABRT) or SIGKILL it would be immune,
-                // and its exit code 0.
-                init: Some(container.has(Part::Init) && !instance.lacks.init),
+                // and its exit code 0. The gate's program is one.
+                init: Some(container.has(Part::Init) && !instance.lacks.init && instance.gate.is_none()),
                 auto_remove: Some(false),
                 // The session's output is taken from the attached stream alone. With `json-file` the engine writes
                 // every byte a second time: 2 x 500 MB took 16.3 s instead of 4.2 s. What it would buy, reading the

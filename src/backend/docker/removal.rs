@@ -25,6 +25,8 @@ pub(super) const ATTEMPT: &str = "reproduce-flaky.attempt";
 const KEPT_UNTIL: &str = "-kept-until-";
 /// Most containers that are kept at a time: each holds the memory of a whole session.
 const MOST_KEPT: usize = 5;
+/// Longest time that the engine gets to notice the end of a container that told us of it itself.
+const ENDING: Duration = Duration::from_secs(10);
 
 /// Longest time that the end of the process waits for removals.
 const CLOSE: Duration = Duration::from_secs(30);
@@ -49,6 +51,16 @@ impl Remover {
 
     /// Removes a container, running or not, and then its volumes, without waiting for it.
     pub(super) fn remove(&self, id: String, volumes: Vec<String>) {
+        self.remove_after(std::future::ready(()), id, volumes);
+    }
+
+    /// The same, once something has happened, or has not within bounds.
+    pub(super) fn remove_after(
+        &self,
+        before: impl Future<Output = ()> + Send + 'static,
+        id: String,
+        volumes: Vec<String>,
+    ) {
         // Where the runtime is gone already nothing can be sent; the reaper finds the container by its labels.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
@@ -58,6 +70,7 @@ impl Remover {
         while tasks.try_join_next().is_some() {}
         tasks.spawn_on(
             async move {
+                let _ = tokio::time::timeout(ENDING, before).await;
                 if !id.is_empty() {
                     // Failing is no news: it stays labelled, and the next start tries again.
                     let _ = remove_container(&engine, &id).await;

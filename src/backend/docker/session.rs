@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bollard::container::LogOutput;
 use bollard::errors::Error;
@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use super::bedside::Container;
 use super::engine::{Engine, is_conflict, is_not_found, is_transport};
+use super::gate::{Account, Gate, Held, Report};
 use super::ownership::Ownership;
 use super::recipe::{Instance, Recipe};
 use super::removal::Remover;
@@ -32,6 +33,7 @@ use crate::backend::autopsy::{Autopsy, Examination, Then};
 use crate::backend::cores::{Cores, Origin};
 use crate::backend::{BackendError, Ended, KILL_WAIT, Session, Signal};
 use crate::model::Kept;
+use crate::model::spec::Recipe as Part;
 
 mod keep;
 
@@ -53,9 +55,15 @@ pub(super) struct Running {
     cores: Option<(Cores, bool)>,
     /// Whether processes were aborted for their stacks.
     has_aborted: bool,
-    output: Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>,
+    output: Output,
     watch: JoinHandle<End>,
     end: Option<End>,
+    /// The gate it was held at, which tells of its end before the engine does.
+    held: Option<Held>,
+    account: Account,
+    memory_limit: Option<u64>,
+    /// When its gate was opened.
+    opened_at: Option<DateTime<Utc>>,
     /// Output that was read ahead.
     ahead: VecDeque<Bytes>,
     /// Whether the stream of output has ended, and how if badly.
@@ -80,11 +88,16 @@ enum Disposal {
     Kept,
 }
 
+/// What a session prints.
+type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>;
+
 /// How the wait for a container's end came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
     /// It ended. `is_interrupted`: the connection to the engine broke in between.
     Exited { is_interrupted: bool },
+    /// It ended, as its own process 1 says, and nothing is left to ask the engine.
+    Reported,
     /// It is not there any more.
     Removed,
     /// The engine went away with it.
@@ -92,7 +105,7 @@ enum End {
 }
 
 /// Creates a container and starts it, attached and waited for beforehand: after the start of a program that ends
-/// at once it would be too late for either.
+/// at once it would be too late for either. One with a gate is started as far as that, and prints past the engine.
 pub(super) async fn launch(
     engine: &Arc<Engine>,
     remover: &Arc<Remover>,
@@ -100,31 +113,24 @@ pub(super) async fn launch(
     instance: &Instance,
     name: &str,
 ) -> Result<Running, BackendError> {
+    let gate = instance.gate.as_ref().map(|place| Gate::make(&place.dir));
+    let gate = gate.transpose().map_err(|error| at_gate(error.to_string()))?;
     let (id, name) = create(engine, recipe, instance, name).await?;
-    let watch = tokio::spawn(watch(Arc::clone(engine), id.clone()));
-    let attached = engine
-        .docker
-        .attach_container(
-            &id,
-            Some(
-                AttachContainerOptionsBuilder::default()
-                    .stream(true)
-                    .stdout(true)
-                    .stderr(true)
-                    .build(),
-            ),
-        )
-        .await;
-    let started = match attached {
-        Ok(attached) => match engine.docker.start_container(&id, None).await {
-            Ok(()) => Ok(attached),
-            Err(error) => Err(start_error(engine, recipe, instance, &error)),
+    let mut watch = tokio::spawn(watch(Arc::clone(engine), id.clone()));
+    let started = match gate {
+        None => start_attached(engine, &id).await.map(|output| (output, None)),
+        Some(gate) => match start_held(engine, &id, gate, &mut watch).await {
+            Err(Stuck::AtGate(cause)) => {
+                watch.abort();
+                remover.remove(id, Vec::new());
+                return Err(at_gate(cause));
+            }
+            Err(Stuck::Before(error)) => Err(error),
+            Ok(mut held) => Ok((held.output(), Some(held))),
         },
-        // Podman prepares the container, and finds that there is no such program, when it is attached to.
-        Err(error) => Err(start_error(engine, recipe, instance, &error)),
     };
-    match started {
-        Ok(attached) => Ok(Running {
+    match started.map_err(|error| start_error(engine, recipe, instance, &error)) {
+        Ok((output, held)) => Ok(Running {
             engine: Arc::clone(engine),
             remover: Arc::clone(remover),
             id,
@@ -134,9 +140,13 @@ pub(super) async fn launch(
             ownership: None,
             cores: None,
             has_aborted: false,
-            output: attached.output,
+            output,
             watch,
             end: None,
+            held,
+            account: Account::of(instance.gate.is_some(), recipe.container.has(Part::Init)),
+            memory_limit: recipe.container.memory,
+            opened_at: None,
             ahead: VecDeque::new(),
             is_drained: false,
             broke: None,
@@ -152,6 +162,42 @@ pub(super) async fn launch(
             Err(error)
         }
     }
+}
+
+fn at_gate(cause: String) -> BackendError {
+    BackendError::Refused {
+        verb: "hold a container at its gate".to_owned(),
+        cause,
+    }
+}
+
+async fn start_attached(engine: &Engine, id: &str) -> Result<Output, Error> {
+    let options = AttachContainerOptionsBuilder::default()
+        .stream(true)
+        .stdout(true)
+        .stderr(true)
+        .build();
+    // Podman prepares the container, and finds that there is no such program, when it is attached to.
+    let attached = engine.docker.attach_container(id, Some(options)).await?;
+    engine.docker.start_container(id, None).await?;
+    Ok(attached.output)
+}
+
+/// How far a container did not come.
+enum Stuck {
+    /// It was not started.
+    Before(Error),
+    /// It did not reach its gate.
+    AtGate(String),
+}
+
+async fn start_held(engine: &Engine, id: &str, gate: Gate, watch: &mut JoinHandle<End>) -> Result<Held, Stuck> {
+    engine.docker.start_container(id, None).await.map_err(Stuck::Before)?;
+    let held = tokio::select! {
+        held = gate.arrival() => held,
+        _ = watch => Err("it ended at once".to_owned()),
+    };
+    held.map_err(Stuck::AtGate)
 }
 
 async fn create(
@@ -281,6 +327,24 @@ impl Running {
         }
     }
 
+    /// Lets a held session run.
+    pub(super) async fn open_gate(&mut self, now: SystemTime) -> Result<(), BackendError> {
+        if let Some(ownership) = &mut self.ownership {
+            ownership.since = now;
+        }
+        self.opened_at = Some(now.into());
+        let is_open = match &mut self.held {
+            Some(held) => held.open().await,
+            None => true,
+        };
+        if is_open {
+            return Ok(());
+        }
+        Err(BackendError::Lost {
+            cause: "the container that was started ahead is gone".to_owned(),
+        })
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, BackendError> {
         if let Some(piece) = self.ahead.pop_front() {
             return Ok(Some(piece));
@@ -291,7 +355,11 @@ impl Running {
                 return Ok(None);
             }
             if let Some(end) = self.end.as_ref().filter(|_| self.is_drained) {
-                return self.lost(end).map_or(Ok(None), Err);
+                let is_known = self
+                    .account
+                    .report()
+                    .is_some_and(|report| report.is_own_end(self.is_signalled));
+                return self.lost(end).filter(|_| !is_known).map_or(Ok(None), Err);
             }
             tokio::select! {
                 biased;
@@ -308,6 +376,14 @@ impl Running {
                     }
                     None => self.is_drained = true,
                 },
+                report = report(&mut self.held), if self.end.is_none() => {
+                    self.held = None;
+                    if self.account == Account::Awaited && report.as_ref().is_some_and(|report| report.is_whole(self.memory_limit.is_some())) {
+                        self.end = Some(End::Reported);
+                        self.drained_by = Some(Instant::now() + DRAIN);
+                    }
+                    self.account.take(report);
+                }
                 end = &mut self.watch, if self.end.is_none() => {
                     self.end = Some(end.unwrap_or_else(|error| End::EngineLost(error.to_string())));
                     self.drained_by = Some(Instant::now() + DRAIN);
@@ -350,7 +426,7 @@ impl Running {
             End::Exited { is_interrupted: true } => {
                 "the connection to the engine broke, and with it the session's output".to_owned()
             }
-            End::Exited { is_interrupted: false } => self.broke.clone()?,
+            End::Exited { is_interrupted: false } | End::Reported => self.broke.clone()?,
         };
         Some(BackendError::Lost { cause })
     }
@@ -374,11 +450,38 @@ impl Running {
                 ..Ended::default()
             });
         };
-        if let Some(lost) = self.lost(&end) {
+        let lost = self.lost(&end);
+        if let Some(report) = self.account.report()
+            && (end == End::Reported || (lost.is_some() && report.is_own_end(self.is_signalled)))
+            && self.broke.is_none()
+        {
+            return Ok(Ended {
+                code: Some(report.code),
+                signal: signal_of(report.code),
+                oom_killed: report.oom_kills > 0,
+                started_at: report.started_at,
+                finished_at: report.finished_at,
+                ..Ended::default()
+            });
+        }
+        if let Some(lost) = lost {
             return Err(lost);
         }
         let state = state(&self.engine, &self.id).await?;
-        let ended = ended(&state);
+        let mut ended = ended(&state);
+        if let Some(report) = self.account.report() {
+            // The engine counts from the container's start, which was ahead of the session's.
+            ended.started_at = report.started_at;
+            ended.finished_at = report.finished_at;
+        } else if let Some(opened) = self.opened_at {
+            ended.started_at = Some(opened);
+        }
+        // Also where a restarted engine has forgotten that it was the one.
+        if !self.is_signalled && !ended.oom_killed && self.account.is_interfered_with() {
+            return Err(BackendError::Lost {
+                cause: "somebody else ended the container from outside".to_owned(),
+            });
+        }
         if !self.is_signalled
             && !ended.oom_killed
             && matches!(ended.signal, Some(1 | 2 | 9 | 15))
@@ -387,6 +490,14 @@ impl Running {
             return Err(BackendError::Lost { cause });
         }
         Ok(ended)
+    }
+}
+
+/// The account that a held session gives of its end; never, for one that was not held.
+async fn report(held: &mut Option<Held>) -> Option<Report> {
+    match held {
+        Some(held) => held.report().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -444,6 +555,11 @@ fn far_away() -> Instant {
     Instant::now() + Duration::from_hours(24)
 }
 
+/// The runtime, and an init process, report the end by a signal as 128 plus its number.
+fn signal_of(code: i32) -> Option<i32> {
+    (129..=192).contains(&code).then(|| code - 128)
+}
+
 /// The engine's account of an end.
 fn ended(state: &ContainerState) -> Ended {
     let time = |text: &Option<String>| {
@@ -457,8 +573,7 @@ fn ended(state: &ContainerState) -> Ended {
     let code = state.exit_code.and_then(|code| i32::try_from(code).ok());
     Ended {
         code,
-        // The runtime, and the init process, report the end by a signal as 128 plus its number.
-        signal: code.filter(|code| (129..=192).contains(code)).map(|code| code - 128),
+        signal: code.and_then(signal_of),
         oom_killed: state.oom_killed == Some(true),
         error: state.error.clone().filter(|error| !error.is_empty()),
         // The engine notes the start when the runtime has told it of one; a program that ends at once can have
@@ -548,7 +663,17 @@ impl Session for Running {
             }
             if self.disposal == Disposal::Removal {
                 self.disposal = Disposal::Removed;
-                self.remover.remove(self.id.clone(), std::mem::take(&mut self.volumes));
+                let (id, volumes) = (self.id.clone(), std::mem::take(&mut self.volumes));
+                let remover = Arc::clone(&self.remover);
+                if self.end == Some(End::Reported) {
+                    // To remove what the engine still takes for running it would kill first, and wait.
+                    let noticed = async move {
+                        let _ = (&mut self.watch).await;
+                    };
+                    remover.remove_after(noticed, id, volumes);
+                } else {
+                    remover.remove(id, volumes);
+                }
             }
             facts
         }

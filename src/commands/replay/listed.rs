@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::source::Source;
-use crate::backend::{Attempt, Backend, BackendError, Probe, Session};
+use crate::backend::{Attempt, Backend, BackendError, Prepared, Probe, Session};
 use crate::model::Spec;
 use crate::pytest::trail::TESTS_ENV;
 use crate::store;
@@ -68,6 +68,14 @@ impl Backend for Listed {
 
     fn start<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<Box<dyn Session>, BackendError>> {
         async move { self.inner.start(&self.changed(attempt)?).await }.boxed()
+    }
+
+    fn is_ahead(&self) -> bool {
+        self.inner.is_ahead()
+    }
+
+    fn prepare<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Option<Box<dyn Prepared>>> {
+        async move { self.inner.prepare(&self.changed(attempt).ok()?).await }.boxed()
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), BackendError>> {

@@ -247,11 +247,11 @@ async fn one(
     mut cancel: watch::Receiver<Cancel>,
 ) -> Result<Option<Outcome>, StoreError> {
     loop {
-        let answer = iteration::run(Arc::clone(&context), 0, number, progress.clone(), cancel.clone()).await?;
+        let answer = iteration::run(Arc::clone(&context), 0, number, None, progress.clone(), cancel.clone()).await?;
         match answer {
             Answer::Recorded(record) => return Ok(Some(record.outcome)),
             Answer::RecordedBefore => return context.sweep.outcome(number),
-            Answer::Cancelled | Answer::Lost(_) => return Ok(None),
+            Answer::Cancelled | Answer::NotStarted | Answer::Lost(_) => return Ok(None),
             Answer::Elsewhere => {
                 tokio::select! {
                     () = tokio::time::sleep(ELSEWHERE) => {}

@@ -73,6 +73,7 @@ pub(super) fn of(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spe
             cores: args.cores,
             workspace: args.workspace.into(),
             without: args.without.iter().map(|part| (*part).into()).collect(),
+            no_prestart: args.no_prestart,
         },
         deadlines: Deadlines {
             total_s: args.timeout.as_secs_f64(),

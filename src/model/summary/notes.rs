@@ -48,6 +48,14 @@ pub(super) fn notes(source: &Source<'_>, missing: &[u32], drift: &Drift, duratio
             "ended by its stop rule `{rule}`: intervals are those that may be watched"
         ));
     }
+    if let Some(spec) = source.spec {
+        notes.extend(
+            spec.container
+                .holes()
+                .into_iter()
+                .map(|hole| format!("not isolated: {hole}")),
+        );
+    }
     notes.extend(drift.sentences());
     notes.extend(durations.notes());
     notes.extend(source.problems.iter().cloned());

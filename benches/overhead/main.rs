@@ -1,0 +1,135 @@
+//! What a fresh container costs an iteration: this tool against what people use today, in one run.
+//!
+//! `cargo bench --bench overhead [-- --rounds N] [--suites 0,0.5,5] [--jobs 1,2,4]`. Four competitors run the same
+//! sessions over the same image, in turn, in an order drawn anew for each round, so that whatever else the machine does
+//! hits all alike:
+//!
+//! - `script`: the loop of `timeout 660 docker run --rm … bash -c "python3 -m pytest … | tee …"` that this tool
+//!   replaces, with `-j N` as N chunks in the background. Its random delay of 0 to 5 s before each start is left out:
+//!   with it the tool would look better than it is.
+//! - `api`: the engine's API and nothing else: create, wait, attach, start, read, inspect, remove.
+//! - `floor`: fork and exec in fresh namespaces, without an engine (`unshare`; root's).
+//! - this tool, with what it does once in a sweep (finding Python, asking the engine) spread over 100 iterations.
+//!
+//! A suite of S seconds is a pytest session that takes S in all; of 0, an empty test, which takes what pytest takes.
+//! The table has medians over the rounds of the ratio of wall times for an iteration, with their range.
+
+#![expect(clippy::print_stdout, reason = "a bench's figures are its output")]
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
+
+mod api;
+mod competitors;
+mod container;
+
+use std::path::Path;
+use std::time::Duration;
+
+use competitors::{Competitor, Work};
+use container::Container;
+
+/// What is done once in a sweep is counted as spread over so many iterations.
+const SWEEP: f64 = 100.0;
+
+fn main() {
+    let words: Vec<String> = std::env::args().collect();
+    let list = |name: &str, default: &str| -> Vec<f64> {
+        let at = words.iter().position(|word| word == name);
+        let text = at.and_then(|at| words.get(at + 1)).map_or(default, String::as_str);
+        text.split(',').map(|word| word.parse().unwrap()).collect()
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "small numbers, checked by eye"
+    )]
+    let (rounds, jobs): (usize, Vec<u32>) = (
+        list("--rounds", "5")[0] as usize,
+        list("--jobs", "1,2,4").into_iter().map(|jobs| jobs as u32).collect(),
+    );
+    let suites = list("--suites", "0,0.5,5");
+    let dir = tempfile::tempdir().unwrap();
+    let Some(container) = Container::of_this_machine(dir.path()) else {
+        println!("no container engine answers: nothing can be measured");
+        return;
+    };
+    let startup = container.time_of_an_empty_session();
+    println!("load before: {}", load());
+    println!("an empty pytest session takes {:.2} s here", startup.as_secs_f64());
+    println!();
+    println!("| session | `-j` | script, s an iteration | of script: this tool | bare API | floor | of the floor |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    let mut once = Vec::new();
+    for suite in suites {
+        for jobs in &jobs {
+            let sleep = Duration::from_secs_f64(suite).saturating_sub(startup);
+            let work = Work {
+                dir: dir.path(),
+                container: &container,
+                sleep,
+                jobs: *jobs,
+                // Short ones are repeated until starting and stopping at the ends of a series weighs little.
+                iterations: jobs * if suite > 2.0 { 2 } else { 8 },
+            };
+            measure(suite, &work, rounds, &mut once);
+        }
+    }
+    println!();
+    println!(
+        "once a sweep this tool takes {:.2} s (median of {}), which is in its figures as a hundredth for each iteration",
+        median(&once),
+        once.len()
+    );
+    println!("load after: {}", load());
+}
+
+fn measure(suite: f64, work: &Work, rounds: usize, once: &mut Vec<f64>) {
+    let mut taken: [Vec<f64>; 4] = Default::default();
+    for round in 0..rounds {
+        for turn in 0..4 {
+            // Another one begins each round, and the direction changes.
+            let turn = if round % 2 == 0 { turn } else { 3 - turn };
+            let at = (round / 2 + turn) % 4;
+            let Some(ran) = Competitor::ALL[at].run(work) else {
+                continue;
+            };
+            taken[at].push(ran.an_iteration_s + ran.once_s / SWEEP);
+            once.extend((ran.once_s > 0.0).then_some(ran.once_s));
+        }
+    }
+    let ratio = |of: &[f64], to: &[f64]| -> String {
+        let mut ratios: Vec<f64> = of.iter().zip(to).map(|(of, to)| of / to).collect();
+        ratios.sort_by(f64::total_cmp);
+        match (ratios.first(), ratios.last()) {
+            (Some(least), Some(most)) => format!("{:.2} ({least:.2}-{most:.2})", median(&ratios)),
+            _ => "-".to_owned(),
+        }
+    };
+    let [ours, script, api, floor] = &taken;
+    let session = if suite > 0.0 {
+        format!("{suite} s")
+    } else {
+        "empty".to_owned()
+    };
+    println!(
+        "| {session} | {} | {:.2} | **{}** | {} | {} | {} |",
+        work.jobs,
+        median(script),
+        ratio(ours, script),
+        ratio(api, script),
+        ratio(floor, script),
+        ratio(ours, floor)
+    );
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn load() -> String {
+    std::fs::read_to_string(Path::new("/proc/loadavg"))
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
