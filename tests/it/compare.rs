@@ -114,7 +114,7 @@ fn another_image_is_the_change_and_everything_else_is_a_warning() {
         "pytest arguments: `tests` before, `tests -x` now",
         "jobs: `1` before, `4` now",
         "variable TOKEN: `not set` before, `set` now",
-        "not run under the same conditions (pytest arguments, jobs, variable TOKEN)",
+        "not run under the same conditions (jobs, pytest arguments, variable TOKEN)",
     ] {
         assert!(notes.contains(words), "{words}: {notes}");
     }
