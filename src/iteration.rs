@@ -11,15 +11,17 @@ use tokio::time::Instant;
 use crate::backend::{Attempt, Backend, BackendError, Ended, Prepared};
 use crate::failpoint::{self, Step};
 use crate::judge::{self, SignatureSet};
-use crate::model::{EndedBy, Exit, Kept, Limits, Outcome, OutcomeKind, Spec, Verdict};
+use crate::model::{EndedBy, Exit, Kept, Outcome, OutcomeKind, Spec, Verdict};
 use crate::pytest::trail::TRAIL_ENV;
 use crate::store::{self, AttemptDir, Claimed, Published, StoreError, Sweep};
 
+mod facts;
 mod follow;
 mod live;
 mod quiet;
 mod ready;
 
+use facts::{facts, machine_load, rounded};
 use follow::{Broken, Followed, cancelled, follow};
 pub use live::Live;
 pub use quiet::Quiet;
@@ -263,32 +265,6 @@ fn errored(reason: &str) -> Outcome {
     outcome
 }
 
-/// Exit facts, from what the session tells and what we know.
-fn facts(context: &Context, ended: Option<&Ended>, ended_by: EndedBy) -> Exit {
-    let mut exit = Exit {
-        ended_by,
-        backend: Some(context.spec.backend.as_str().to_owned()),
-        node: Some(context.node.clone()),
-        cores: std::thread::available_parallelism()
-            .ok()
-            .and_then(|cores| u32::try_from(cores.get()).ok()),
-        jobs: Some(context.spec.jobs),
-        tool: Some(context.spec.tool.clone()),
-        image: Some(context.spec.image.clone()).filter(|image| !image.is_empty()),
-        image_id: context.spec.image_id.clone(),
-        conditions: Some(Limits::of(&context.spec)).filter(|found| *found != Limits::default()),
-        argv: context.argv.clone(),
-        ..Exit::default()
-    };
-    if let Some(ended) = ended {
-        exit.code = ended.code;
-        exit.signal = ended.signal;
-        exit.oom_killed = ended.oom_killed;
-        exit.error.clone_from(&ended.error);
-    }
-    exit
-}
-
 /// How an attempt ended.
 enum Executed {
     Ended {
@@ -376,23 +352,12 @@ async fn execute(
     }
 }
 
-/// Processes that want to run on this machine, averaged over the last minute.
-fn machine_load() -> f64 {
-    let fixed_point = rustix::system::sysinfo().loads[0];
-    (fixed_point as f64 / 65536.0 * 100.0).round() / 100.0
-}
-
 /// Whether a session that ended by TERM had it from whoever ends us too: a terminal or a batch system signals every
 /// process of a job, and the session may be gone before we have heard of it.
 async fn is_cut_short(cancel: &mut watch::Receiver<Cancel>) -> bool {
     tokio::time::timeout(Duration::from_millis(300), cancelled(cancel))
         .await
         .is_ok()
-}
-
-/// Seconds, to the millisecond.
-fn rounded(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// An attempt at an iteration, as a backend sees it.
