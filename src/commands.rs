@@ -8,6 +8,7 @@ use crate::cli::settings::Settings;
 use crate::cli::{self, Command};
 use crate::exit_code::ExitCode;
 
+mod by_hand;
 pub mod cancel;
 pub mod classify;
 pub mod compare;

@@ -7,13 +7,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context;
 
-use super::{classify, output, signatures};
+use super::{by_hand, classify, output, signatures};
 use crate::cli::classify::Format;
 use crate::cli::show::Args;
 use crate::exit_code::ExitCode;
 use crate::judge::{RunFiles, SignatureSet};
 use crate::message;
-use crate::model::{Evidence, Outcome};
+use crate::model::{BackendKind, Evidence, Outcome};
 use crate::pytest::lines::Lines;
 use crate::pytest::trail;
 use crate::render::run::{Cause, Excerpt, Run};
@@ -61,9 +61,23 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 shell_words::quote(&dir.display().to_string())
             ))
         }),
+        by_hand: files.dir().and_then(docker_run),
     };
     page(&render::run::run(&view))?;
     Ok(ExitCode::Passed)
+}
+
+/// The line that runs the same container without this tool. It writes below the temporary directory: what is recorded
+/// stays. `None` where no container ran, or nothing says which.
+fn docker_run(run: &Path) -> Option<String> {
+    let run = run.canonicalize().ok()?;
+    let (sweep, name) = (run.parent()?, run.file_name()?.to_str()?);
+    let spec = store::spec(sweep).ok()??;
+    if spec.backend != BackendKind::Docker {
+        return None;
+    }
+    let iteration = store::iteration_of(name)?;
+    by_hand::line(&spec, sweep, iteration, &std::env::temp_dir().join(name)).ok()
 }
 
 /// The run that the arguments name.

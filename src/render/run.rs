@@ -25,6 +25,8 @@ pub struct Run<'a> {
     pub files: Vec<(String, u64)>,
     /// Command that repeats it.
     pub again: Option<String>,
+    /// The `docker run` line that does the same without this tool.
+    pub by_hand: Option<String>,
 }
 
 /// What a category means.
@@ -111,6 +113,9 @@ fn write_run(out: &mut String, run: &Run<'_>) -> std::fmt::Result {
     list(out, "files", &files)?;
     if let Some(again) = &run.again {
         writeln!(out, "\n{}\n  {again}", "again".bold())?;
+        if let Some(line) = &run.by_hand {
+            writeln!(out, "\n{}\n  {line}", "by hand".bold())?;
+        }
     }
     Ok(())
 }

@@ -163,6 +163,16 @@ fn every_ending_is_told_apart_in_containers_and_none_stays() {
         .exits(3);
     endings_are_told_apart(&place);
     assert_eq!(engine::containers_of(place.dir.path()), "");
+    let shown = place.run(&["show", "serial", "1"]).exits(0).out();
+    let (_, by_hand) = shown
+        .split_once("\nby hand\n  ")
+        .expect("the line that does the same without the tool");
+    assert!(
+        by_hand.starts_with("docker run --rm ") && by_hand.contains(" python3 -m pytest "),
+        "{by_hand}"
+    );
+    // What it writes takes the place of nothing that is recorded.
+    assert!(!by_hand.contains("logs/serial/run001"), "{by_hand}");
 }
 
 /// Waits for a condition that another process brings about.

@@ -1,16 +1,13 @@
 //! `--dry-run`: what would run, in words and as a `docker run` line, with nothing started and nothing written.
 
 use std::io::Write;
-use std::path::Path;
 
-use anyhow::Context as _;
-
-use crate::backend;
 use crate::cli::settings::Settings;
 use crate::cli::sweep::Args;
+use crate::commands::by_hand;
 use crate::exit_code::ExitCode;
 use crate::model::{BackendKind, Spec};
-use crate::{iteration, pytest, store};
+use crate::{pytest, store};
 
 /// Prints the plan of every arm.
 pub(super) fn print(args: &Args, settings: Option<&Settings>, specs: &[Spec]) -> anyhow::Result<ExitCode> {
@@ -62,22 +59,10 @@ fn describe(out: &mut impl Write, args: &Args, settings: Option<&Settings>, spec
         writeln!(out, "before      {}", shell_words::join(before))?;
     }
     if spec.backend == BackendKind::Docker {
-        by_hand(out, spec, &argv, &dir, missing.first().copied().unwrap_or(args.start))?;
+        let iteration = missing.first().copied().unwrap_or(args.start);
+        let sweep = spec.directory.join(&dir);
+        let line = by_hand::line(spec, &sweep, iteration, &sweep.join(store::run_name(iteration)))?;
+        writeln!(out, "\nthe same by hand, for iteration {iteration}:\n{line}")?;
     }
-    Ok(())
-}
-
-fn by_hand(out: &mut impl Write, spec: &Spec, argv: &[String], dir: &Path, iteration: u32) -> anyhow::Result<()> {
-    let name = store::run_name(iteration);
-    let dir = spec.directory.join(dir);
-    let attempt = iteration::attempt(spec, argv, &dir, iteration, &name, &dir.join(&name));
-    let runtime = tokio::runtime::Runtime::new().context("failed to start the scheduler")?;
-    let plugin = super::plugin(spec);
-    let line = runtime.block_on(backend::docker::equivalent_docker_run(spec, plugin.as_ref(), &attempt))?;
-    writeln!(
-        out,
-        "\nthe same by hand, for iteration {iteration}:\n{}",
-        shell_words::join(line)
-    )?;
     Ok(())
 }
