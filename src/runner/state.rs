@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::Utc;
 use tokio::time::Instant;
@@ -14,14 +13,11 @@ use crate::iteration::{Answer, Context, Live, Progress, Record};
 use crate::model::arms::{self, ArmsState};
 use crate::model::stop::{StopReason, StopState};
 use crate::model::{Event, EventKind, Kept, Outcome, Tally, Verdict};
-use crate::reporter::{self, Reporter, Running};
+use crate::reporter::{self, Reporter};
 use crate::store::StoreError;
 
 mod elsewhere;
-
-/// An iteration is called slow at this many times the median of the finished ones, and never before `SLOW_LEAST`.
-const SLOW_FACTOR: u32 = 3;
-const SLOW_LEAST: Duration = Duration::from_secs(30);
+mod look;
 
 /// A container is started ahead of its turn only in the last seconds that the shortest session so far would have:
 /// starting one takes a fraction of one, on a busy engine a few.
@@ -326,44 +322,6 @@ impl State {
         }
     }
 
-    /// Called a few times a second.
-    pub(super) fn tick(&mut self) {
-        self.check_stop_rules();
-        self.announce_slow();
-        let running = self.running.iter().map(|((arm, iteration), flight)| Running {
-            arm: self.sweeps[*arm].name.clone(),
-            iteration: *iteration,
-            elapsed: flight.live.since.elapsed(),
-            last_line: flight.live.last_line(),
-        });
-        let running: Vec<Running> = running.collect();
-        let live = self.stop_rules.live();
-        self.show(|reporter| reporter.tick(&running, &live));
-    }
-
-    fn announce_slow(&mut self) {
-        let Some(usual) = median(&self.durations) else { return };
-        let limit = (Duration::from_secs_f64(usual) * SLOW_FACTOR).max(SLOW_LEAST);
-        let mut slow = Vec::new();
-        for (slot, flight) in &mut self.running {
-            let running = flight.live.since.elapsed();
-            if !flight.is_slow && running > limit {
-                flight.is_slow = true;
-                slow.push((*slot, running.as_secs_f64()));
-            }
-        }
-        for ((arm, iteration), running_s) in slow {
-            self.emit(
-                arm,
-                EventKind::IterationSlow {
-                    iteration,
-                    running_s,
-                    usual_s: usual,
-                },
-            );
-        }
-    }
-
     pub(super) fn end(mut self) -> End {
         let reason = self.reason.clone().unwrap_or(Reason::Complete);
         let planned = (self.range.1 - self.range.0 + 1).saturating_mul(count(self.sweeps.len()));
@@ -413,14 +371,4 @@ impl Sweep {
 
 fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
-}
-
-/// Middle of at least three wall times, in seconds.
-fn median(durations: &[f64]) -> Option<f64> {
-    if durations.len() < 3 {
-        return None;
-    }
-    let mut sorted = durations.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    Some(sorted[sorted.len() / 2])
 }
