@@ -1,11 +1,12 @@
 //! What is found out about a session that hangs, before it is ended.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::engine::{DEBIAN, daemon, debian};
 use crate::sessions::{Sweep, kill, read_until};
-use reproduce_flaky::backend::{Attempt, Autopsy, Plugin, Session, Then};
+use reproduce_flaky::backend::{Attempt, Autopsy, Backend, Ended, Plugin, Session, Then};
 use reproduce_flaky::pytest::trail;
 
 const BUDGET: Duration = Duration::from_secs(10);
@@ -59,7 +60,24 @@ fn hanging(sweep: &Sweep, test: &str, more: &[&str]) -> Attempt {
     attempt
 }
 
-async fn hangs(sweep: &Sweep, attempt: &Attempt) -> (Box<dyn Session>, Autopsy, String) {
+/// A session that hangs, and what was found of it.
+struct Hang {
+    backend: Arc<dyn Backend>,
+    session: Box<dyn Session>,
+    autopsy: Autopsy,
+    stacks: String,
+}
+
+impl Hang {
+    /// Ends it and waits until nothing of it is left.
+    async fn end(self) -> Ended {
+        let ended = kill(self.session).await;
+        self.backend.close().await;
+        ended
+    }
+}
+
+async fn hangs(sweep: &Sweep, attempt: &Attempt) -> Hang {
     let backend = sweep.open_with(Some(&plugin())).await.unwrap();
     let mut session = backend.start(attempt).await.unwrap();
     read_until(&mut *session, "HANGING NOW").await;
@@ -72,7 +90,12 @@ async fn hangs(sweep: &Sweep, attempt: &Attempt) -> (Box<dyn Session>, Autopsy, 
     );
     let stacks = read(&attempt.dir, "stacks.txt");
     assert_eq!(autopsy.files.first().map(String::as_str), Some("autopsy/stacks.txt"));
-    (session, autopsy, stacks)
+    Hang {
+        backend,
+        session,
+        autopsy,
+        stacks,
+    }
 }
 
 fn read(dir: &Path, name: &str) -> String {
@@ -91,11 +114,12 @@ async fn a_test_that_holds_the_gil_in_a_container_leaves_its_stacks() {
     }
     let sweep = Sweep::new("host");
     let attempt = hanging(&sweep, "test_gil_held", &[]);
-    let (session, autopsy, stacks) = hangs(&sweep, &attempt).await;
+    let hang = hangs(&sweep, &attempt).await;
+    let (autopsy, stacks) = (&hang.autopsy, &hang.stacks);
     assert!(stacks.contains("in hang_in_second_router"), "{stacks}");
     assert!(stacks.contains("in test_gil_held"), "{stacks}");
     assert!(
-        sleeps(&stacks) && sleeps(&read(&attempt.dir, "processes.txt")),
+        sleeps(stacks) && sleeps(&read(&attempt.dir, "processes.txt")),
         "{stacks}"
     );
     if crate::engine::is_root() && crate::engine::has("gdb") {
@@ -105,7 +129,7 @@ async fn a_test_that_holds_the_gil_in_a_container_leaves_its_stacks() {
     }
     assert!(read(&attempt.dir, "files.txt").contains("tests.jsonl"));
     assert!(read(&attempt.dir, "logs.txt").contains("tests.jsonl"));
-    kill(session).await;
+    hang.end().await;
 }
 
 #[tokio::test]
@@ -116,23 +140,25 @@ async fn every_worker_of_xdist_is_asked() {
     let sweep = Sweep::new("host");
     // The workers' own standard error is the one that reaches the console.
     let attempt = hanging(&sweep, "test_gil_held", &["-n", "2"]);
-    let (session, _, stacks) = hangs(&sweep, &attempt).await;
+    let hang = hangs(&sweep, &attempt).await;
+    let stacks = &hang.stacks;
     assert!(stacks.contains("in hang_in_second_router"), "{stacks}");
     assert!(
         stacks.contains("execnet"),
         "the other worker, or the controller: {stacks}"
     );
-    kill(session).await;
+    hang.end().await;
 }
 
 #[tokio::test]
 async fn a_test_that_waits_without_the_gil_on_this_machine_leaves_its_stacks() {
     let sweep = Sweep::new("");
     let attempt = hanging(&sweep, "test_gil_free", &[]);
-    let (session, _, stacks) = hangs(&sweep, &attempt).await;
+    let hang = hangs(&sweep, &attempt).await;
+    let stacks = &hang.stacks;
     assert!(stacks.contains("in wait_for_nobody"), "{stacks}");
     assert!(read(&attempt.dir, "processes.txt").contains("futex("));
-    let ended = kill(session).await;
+    let ended = hang.end().await;
     assert_eq!(ended.signal, Some(9));
 }
 
@@ -141,10 +167,11 @@ async fn a_python_that_has_no_plugin_prints_its_stacks_when_it_is_aborted() {
     let sweep = Sweep::new("");
     let attempt =
         sweep.python("import sys, time\nprint('HANGING NOW', flush=True)\ndef hang(): time.sleep(1000)\nhang()");
-    let (session, _, stacks) = hangs(&sweep, &attempt).await;
+    let hang = hangs(&sweep, &attempt).await;
+    let stacks = &hang.stacks;
     assert!(stacks.contains("Fatal Python error: Aborted"), "{stacks}");
     assert!(stacks.contains("in hang"), "{stacks}");
-    let mut session = session;
+    let mut session = hang.session;
     let output = crate::sessions::drain(&mut *session).await.unwrap();
     assert!(
         output.contains("Fatal Python error: Aborted"),
@@ -160,11 +187,12 @@ async fn an_image_gives_what_this_machine_gives() {
     }
     let sweep = Sweep::new(DEBIAN);
     let attempt = hanging(&sweep, "test_child_that_ignores_term", &[]);
-    let (session, autopsy, stacks) = hangs(&sweep, &attempt).await;
+    let hang = hangs(&sweep, &attempt).await;
+    let (autopsy, stacks) = (&hang.autopsy, &hang.stacks);
     assert!(
         stacks.contains("in test_child_that_ignores_term"),
         "{stacks} {autopsy:?}"
     );
     assert!(read(&attempt.dir, "processes.txt").contains("signal.SIG_IGN"));
-    kill(session).await;
+    hang.end().await;
 }
