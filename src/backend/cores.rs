@@ -332,9 +332,9 @@ mod tests {
     #[test]
     fn a_pattern_is_followed_to_where_this_machine_has_the_core() {
         let found = |dir: &str, begins: &str| Ok((dir.to_owned(), begins.to_owned()));
-        assert_eq!(place("core\n", Some("/work")), found("/work", "core"));
-        assert_eq!(place("core.%e.%p", Some("/work")), found("/work", "core."));
-        assert_eq!(place("cores/%p.core", Some("/work")), found("/work/cores", ""));
+        assert_eq!(place("core\n", Some("/suite")), found("/suite", "core"));
+        assert_eq!(place("core.%e.%p", Some("/suite")), found("/suite", "core."));
+        assert_eq!(place("cores/%p.core", Some("/suite")), found("/suite/cores", ""));
         assert_eq!(place("/var/crash/core-%p", None), found("/srv/crash/", "core-"));
         assert_eq!(
             place("/reproduce-flaky/run/core", None),
@@ -344,14 +344,14 @@ mod tests {
 
     #[test]
     fn where_the_core_is_out_of_reach_the_words_say_what_to_set() {
-        let pipe = place("|/usr/lib/systemd/systemd-coredump %P %u", Some("/work")).unwrap_err();
+        let pipe = place("|/usr/lib/systemd/systemd-coredump %P %u", Some("/suite")).unwrap_err();
         assert!(
             pipe.starts_with("the kernel hands cores to `/usr/lib/systemd/systemd-coredump`; ")
                 && pipe.ends_with("sysctl -w kernel.core_pattern=core"),
             "{pipe}"
         );
         assert!(place("core", None).unwrap_err().contains("--workspace rw"));
-        assert!(place("/cores/core", Some("/work")).unwrap_err().contains("`/cores/`"));
+        assert!(place("/cores/core", Some("/suite")).unwrap_err().contains("`/cores/`"));
     }
 
     #[test]

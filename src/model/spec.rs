@@ -77,6 +77,18 @@ fn default_grace() -> f64 {
     10.0
 }
 
+impl Default for Deadlines {
+    fn default() -> Deadlines {
+        Deadlines {
+            total_s: 660.0,
+            silence_s: None,
+            silence_auto: false,
+            keep_s: None,
+            grace_s: default_grace(),
+        }
+    }
+}
+
 impl Deadlines {
     /// Longest wall time of an iteration.
     #[must_use]

@@ -5,8 +5,9 @@
 use std::fs;
 use std::path::Path;
 
-use assert_cmd::Command;
 use serde_json::Value;
+
+use crate::place::run;
 
 const HEADER: &str = "============================= test session starts ==============================\n\
     platform linux -- Python 3.11.2, pytest-8.3.4, pluggy-1.5.0\nrootdir: /workspace\ncollected 2 items\n\n\
@@ -51,22 +52,6 @@ fn failed(iteration: u32) -> String {
         =========================== short test summary info ============================\n\
         FAILED tests/test_queue.py::test_drain - {message}\n\
         ========================= 1 failed, 1 passed in 0.40s ==========================\n"
-    )
-}
-
-/// Runs the tool in a directory; its exit code and what it printed on both streams.
-fn run(dir: &Path, words: &[&str]) -> (i32, String, String) {
-    let output = Command::cargo_bin("reproduce-flaky")
-        .unwrap()
-        .current_dir(dir)
-        .args(words)
-        .output()
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(&output.stdout),
-        text(&output.stderr),
     )
 }
 

@@ -1,4 +1,4 @@
-//! Places for tests that need more than a temporary directory: small and read-only disks.
+//! Places for tests that need more than a temporary directory, such as small and read-only disks, and the tool in one.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot set up or find fails it")]
 
@@ -15,6 +15,22 @@ pub(crate) fn is_root() -> bool {
 pub(crate) fn skip(reason: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     let _ = writeln!(std::io::stderr(), "skipped: {reason}: {test}");
+}
+
+/// Runs the tool in a directory; its exit code and what it printed on both streams.
+pub(crate) fn run(dir: &Path, words: &[&str]) -> (i32, String, String) {
+    let output = assert_cmd::Command::cargo_bin("reproduce-flaky")
+        .unwrap()
+        .current_dir(dir)
+        .args(words)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
 
 /// A small disk in memory, unmounted when dropped.

@@ -7,8 +7,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use assert_cmd::Command;
 use serde_json::Value;
+
+use crate::place::run;
 
 const FILE: &str = "tests/router/test_router_e2e_with_mockers.py";
 
@@ -148,21 +149,6 @@ pub(crate) fn rebuilt() -> tempfile::TempDir {
     write(&dir("serial_fix14"), 1, 50, &[(24, &[B1])]);
     write(&dir("serial_fix14-no-prefix-cache"), 1, 50, &[]);
     logs
-}
-
-fn run(logs: &Path, words: &[&str]) -> (i32, String, String) {
-    let output = Command::cargo_bin("reproduce-flaky")
-        .unwrap()
-        .current_dir(logs)
-        .args(words)
-        .output()
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(&output.stdout),
-        text(&output.stderr),
-    )
 }
 
 fn json(logs: &Path, words: &[&str]) -> Value {

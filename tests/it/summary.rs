@@ -6,26 +6,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use assert_cmd::Command;
 use serde_json::{Value, json};
 
 use crate::cli::Place;
+use crate::place::run;
 use crate::report_sweeps::rebuilt;
-
-fn run(dir: &Path, words: &[&str]) -> (i32, String, String) {
-    let output = Command::cargo_bin("reproduce-flaky")
-        .unwrap()
-        .current_dir(dir)
-        .args(words)
-        .output()
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(&output.stdout),
-        text(&output.stderr),
-    )
-}
 
 /// The summaries of all sweeps below a directory by name.
 fn summaries(dir: &Path) -> BTreeMap<String, Value> {
