@@ -1,4 +1,6 @@
 //! Containers, against the engine of this machine.
+//!
+//! 400 lines long because one engine and its images serve every test of a container's promises.
 
 use std::time::Instant;
 

@@ -1,4 +1,6 @@
 //! Sweeps on a real Slurm of three nodes: every iteration is recorded exactly once, whatever befalls the nodes.
+//!
+//! 400 lines long because every mishap needs the same cluster, the same suite and the same count of records.
 
 mod cluster;
 

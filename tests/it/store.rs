@@ -1,5 +1,7 @@
 //! The store under the conditions it is made for: several processes, kills at any moment, full and read-only disks,
 //! and directories in which tests have left what they liked.
+//!
+//! 400 lines long because the processes that tests start are this very file, told apart by a task.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot set up or find fails it")]
 

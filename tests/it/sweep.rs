@@ -1,4 +1,6 @@
 //! The scheduler over a scripted backend: order of events, lost attempts, deadlines, cancelling, resuming.
+//!
+//! 400 lines long because the scripted backend and what the scheduler makes of each script read as one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
