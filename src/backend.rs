@@ -12,7 +12,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
-use crate::model::{BackendKind, Kept, Spec};
+use crate::model::{BackendKind, Kept, Spec, Usage};
 
 mod autopsy;
 mod cores;
@@ -209,6 +209,8 @@ pub struct Ended {
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
+    /// What it used.
+    pub usage: Option<Usage>,
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub mod test_rate;
 pub mod ticket;
 
 pub use event::{Event, EventKind};
-pub use exit::{EndedBy, Exit, Kept};
+pub use exit::{EndedBy, Exit, Kept, Usage};
 pub use limits::Limits;
 pub use mode::Mode;
 pub use outcome::{Counts, Crash, CrashKind, Evidence, Outcome, OutcomeKind, Verdict};

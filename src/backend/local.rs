@@ -439,6 +439,7 @@ impl Session for Running {
                 error: None,
                 started_at: Some(self.started_at),
                 finished_at: self.finished_at,
+                usage: None,
             })
         }
         .boxed()

@@ -28,6 +28,7 @@ pub(super) fn facts(context: &Context, ended: Option<&Ended>, ended_by: EndedBy)
         exit.signal = ended.signal;
         exit.oom_killed = ended.oom_killed;
         exit.error.clone_from(&ended.error);
+        exit.usage = ended.usage;
     }
     exit
 }

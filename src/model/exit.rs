@@ -46,6 +46,17 @@ pub struct Kept {
     pub enter: String,
 }
 
+/// What a session used: its own process and those it has waited for, as the kernel counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// CPU time in its programs, in seconds.
+    pub user_s: f64,
+    /// CPU time in the kernel for them, in seconds.
+    pub system_s: f64,
+    /// Most memory that one of the processes had at a time, in bytes.
+    pub max_rss_bytes: u64,
+}
+
 /// The facts about how one attempt ended. A reader takes any subset of the fields: older trees have fewer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -69,6 +80,9 @@ pub struct Exit {
     /// Longest time without output, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiet_s: Option<f64>,
+    /// What it used; `None` where nobody counts it: on the local backend, and in containers not started ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// Length of the trail, in bytes, when we set out to end the session: what follows is our doing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trail_bytes: Option<u64>,
@@ -125,6 +139,7 @@ impl Default for Exit {
             started_at: None,
             duration_s: None,
             quiet_s: None,
+            usage: None,
             trail_bytes: None,
             conditions: None,
             kept: None,

@@ -152,6 +152,13 @@ fn facts(exit: &Exit) -> String {
     if let Some(seconds) = exit.duration_s {
         parts.push(format!("{seconds:.1} s"));
     }
+    if let Some(usage) = exit.usage {
+        parts.push(format!(
+            "{:.1} s of CPU, at most {} MiB",
+            usage.user_s + usage.system_s,
+            usage.max_rss_bytes.div_ceil(1 << 20)
+        ));
+    }
     if let Some(started) = exit.started_at {
         parts.push(format!("started {}", started.format("%Y-%m-%d %H:%M:%S UTC")));
     }

@@ -64,6 +64,11 @@ async fn nothing_of_a_session_runs_before_its_turn() {
         "its time counts from its turn"
     );
     assert_eq!((ended.code, ended.signal), (Some(0), None));
+    let usage = ended.usage.expect("its process 1 counts what it uses");
+    assert!(
+        usage.user_s + usage.system_s > 0.0 && usage.max_rss_bytes > 1 << 20,
+        "{usage:?}"
+    );
     backend.close().await;
     assert_eq!(containers(&label(&attempt)), Vec::<String>::new());
 }

@@ -23,6 +23,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::recipe::RUN_DIR;
 use crate::backend::{BackendError, packages};
+use crate::model::Usage;
 
 /// Where a container sees the program.
 pub(super) const PROGRAM: &str = "/reproduce-flaky/gate";
@@ -279,11 +280,15 @@ pub(super) struct Report {
     pub(super) started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub(super) finished_at: Option<DateTime<Utc>>,
+    /// What it used.
+    pub(super) usage: Option<Usage>,
 }
 
 impl Report {
     fn parse(line: &str) -> Option<Report> {
         let mut report = Report::default();
+        let mut usage = Usage::default();
+        let seconds = |micros: i64| micros as f64 / 1e6;
         for word in line.split_whitespace() {
             let (name, value) = word.split_once('=')?;
             let number: i64 = value.parse().ok()?;
@@ -296,9 +301,14 @@ impl Report {
                 "oom" => report.oom_kills = number,
                 "started_us" => report.started_at = time(),
                 "finished_us" => report.finished_at = time(),
+                "user_us" => usage.user_s = seconds(number),
+                "system_us" => usage.system_s = seconds(number),
+                "max_rss_kb" => usage.max_rss_bytes = u64::try_from(number).ok()? * 1024,
                 _ => {}
             }
         }
+        // Nothing that runs Python does so without memory.
+        report.usage = (usage.max_rss_bytes > 0).then_some(usage);
         report.finished_at.is_some().then_some(report)
     }
 
@@ -319,7 +329,8 @@ impl Report {
 mod tests {
     use super::*;
 
-    const LINE: &str = "code=0 signal=0 forwarded=0 gone=1 oom=0 started_us=1000000 finished_us=2000000 user_us=7\n";
+    const LINE: &str = "code=0 signal=0 forwarded=0 gone=1 oom=0 started_us=1000000 finished_us=2000000 user_us=250000 \
+                        system_us=50000 max_rss_kb=2048\n";
 
     #[test]
     fn an_account_that_leaves_questions_is_left_to_the_engine() {
@@ -347,6 +358,11 @@ mod tests {
                 report.finished_at.unwrap().timestamp()
             ),
             (1, 2)
+        );
+        let usage = report.usage.unwrap();
+        assert_eq!(
+            (usage.user_s, usage.system_s, usage.max_rss_bytes),
+            (0.25, 0.05, 2 << 20)
         );
         assert_eq!(Report::parse("code=0 signal=0 forwarded"), None);
         assert_eq!(Report::parse("code=0"), None);

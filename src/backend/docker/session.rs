@@ -308,6 +308,7 @@ impl Running {
                 oom_killed: report.oom_kills > 0,
                 started_at: report.started_at,
                 finished_at: report.finished_at,
+                usage: report.usage,
                 ..Ended::default()
             });
         }
@@ -320,6 +321,7 @@ impl Running {
             // The engine counts from the container's start, which was ahead of the session's.
             ended.started_at = report.started_at;
             ended.finished_at = report.finished_at;
+            ended.usage = report.usage;
         } else if let Some(opened) = self.opened_at {
             ended.started_at = Some(opened);
         }
@@ -427,6 +429,7 @@ fn ended(state: &ContainerState) -> Ended {
         // ended before that.
         started_at: finished_at.map_or(started_at, |finished| started_at.map(|started| started.min(finished))),
         finished_at,
+        usage: None,
     }
 }
 
