@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -64,14 +63,9 @@ impl Sweep {
             Claimed::Elsewhere => return Ok(None),
         };
         let attempts = self.dir.join(ATTEMPTS);
-        let copy = attempts.join(format!("{}.merging-{}", run_name(iteration), self.stamp));
-        // One that was cut short had this very name, if it was this very process's number.
-        match fs::remove_dir_all(&copy) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io("remove", &copy, cause));
-            }
-            Ok(()) | Err(_) => {}
-        }
+        let prefix = format!("{}.merging-", run_name(iteration));
+        remove_leftovers(&attempts, &prefix)?;
+        let copy = attempts.join(format!("{prefix}{}", self.stamp));
         copy_tree(from, &copy)?;
         durable::replace(&copy, MERGED, &json(provenance))?;
         durable::sync_dir(&copy)?;
@@ -86,6 +80,19 @@ impl Sweep {
             Ok(Some(Published::Superseded))
         }
     }
+}
+
+/// Removes the copies of merges that were cut short: whoever holds the iteration's claim is the only one to copy it.
+fn remove_leftovers(attempts: &Path, prefix: &str) -> Result<(), StoreError> {
+    let failed = |cause| StoreError::io("read", attempts, cause);
+    for entry in fs::read_dir(attempts).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(prefix) {
+            fs::remove_dir_all(&path).map_err(|cause| StoreError::io("remove", &path, cause))?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies files, directories and links as they are; pipes and sockets that tests left are not evidence.

@@ -147,6 +147,7 @@ fn a_copy_that_was_cut_short_is_no_run_and_the_same_call_goes_on() {
     let ran = merge(&place, &["a/serial"]).exits(0);
     assert_eq!(ran.out(), "1 iterations copied from 1 sweeps, 1 were there already\n");
     assert_eq!(place.rows("all/serial").len(), 2);
+    assert!(!half.exists(), "nobody will ever finish it");
     let log = |dir: &str| fs::read(place.path(dir).join("run002/run.log")).unwrap();
     assert_eq!(log("all/serial"), log("a/serial"));
 }
