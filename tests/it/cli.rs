@@ -93,6 +93,10 @@ impl Ran {
         self
     }
 
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.0.status.code()
+    }
+
     pub(crate) fn out(&self) -> String {
         String::from_utf8_lossy(&self.0.stdout).into_owned()
     }
@@ -364,6 +368,44 @@ fn the_command_of_before_runs_once_and_its_failure_stops_the_sweep() {
         ran.err()
     );
     assert_eq!(published(&place.path("logs/serial")), 2);
+}
+
+/// Whatever a shell would run, were there one between the user's words and the session.
+const SHELL: &str = "$(touch pwned); `touch pwned` && touch pwned | \"touch pwned\" 'x";
+
+#[track_caller]
+fn words_stay_words(backend: &[&str]) {
+    let test = format!("import os\ndef test_a():\n    assert os.environ['GIVEN'] == {SHELL:?}\n");
+    let place = Place::new(&[("sub $(touch pwned);/test_a.py", &test)]);
+    let (given, deselected) = (format!("GIVEN={SHELL}"), format!("--deselect={SHELL}"));
+    let words = [
+        "-e",
+        "1",
+        "--logs-dir",
+        "logs $(touch pwned);",
+        "-E",
+        &given,
+        "--",
+        &deselected,
+    ];
+    place.run(&[backend, &words].concat()).exits(0);
+    let run = place.path("logs $(touch pwned);/serial/run001");
+    let exit: serde_json::Value = serde_json::from_slice(&fs::read(run.join("exit.json")).unwrap()).unwrap();
+    assert!(exit["argv"].as_array().unwrap().contains(&deselected.into()), "{exit}");
+    let found: Vec<PathBuf> = [place.dir.path(), &place.path("sub $(touch pwned);"), &run]
+        .iter()
+        .map(|dir| dir.join("pwned"))
+        .filter(|path| path.exists())
+        .collect();
+    assert_eq!(found, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_a_shell_would_run_reaches_the_session_as_it_is() {
+    words_stay_words(&["--backend", "local"]);
+    if engine::daemon() {
+        words_stay_words(&["--image", "host"]);
+    }
 }
 
 #[test]

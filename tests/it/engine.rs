@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Mutex, OnceLock};
 
+use crate::debian::Programs;
+
 /// Image made of Debian's packages; it stays on the engine, so that it is built once.
 pub(crate) const DEBIAN: &str = "reproduce-flaky-it:debian-12";
 
@@ -87,19 +89,28 @@ pub(crate) fn debian() -> bool {
         if docker(&["image", "inspect", DEBIAN]).is_some() {
             return true;
         }
-        if !is_root() || !has("debootstrap") {
-            skipped("no Debian image, and debootstrap as root is what makes one");
+        if !is_root() {
+            skipped("no Debian image, and only root can make one");
             return false;
         }
+        let Some(debootstrap) = Programs::of(&["debootstrap"], &["debootstrap"]) else {
+            return false;
+        };
         let _ = writeln!(std::io::stderr(), "building {DEBIAN} with debootstrap, once, about a minute");
         let dir = tempfile::tempdir().unwrap();
         let script = format!(
-            "debootstrap --variant=minbase --include=python3-pytest,python3-pytest-xdist,python3-pytest-timeout \
+            "{1} --variant=minbase --include=python3-pytest,python3-pytest-xdist,python3-pytest-timeout \
              bookworm {0} >{0}.log 2>&1 && tar -C {0} -c --exclude=./var/cache/apt --exclude=./var/lib/apt/lists . | \
              docker import -c 'ENV PYTHONPATH=/image/modules' -c 'ENV RUST_BACKTRACE=full' -c 'ENTRYPOINT [\"/bin/false\"]' - {DEBIAN}",
-            dir.path().join("root").display()
+            dir.path().join("root").display(),
+            debootstrap.path("debootstrap").display()
         );
-        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        let output = Command::new("sh")
+            .args(["-c", &script])
+            .env("DEBOOTSTRAP_DIR", debootstrap.dir("usr/share/debootstrap"))
+            .envs(debootstrap.environment())
+            .output()
+            .unwrap();
         if !output.status.success() {
             skipped(&format!("the Debian image could not be made: {}", String::from_utf8_lossy(&output.stderr)));
         }

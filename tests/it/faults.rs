@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use reproduce_flaky::failpoint::Step;
 
 use crate::cli::Place;
-use crate::engine::{containers_of, daemon, docker, has, is_root, skipped};
+use crate::debian::Programs;
+use crate::engine::{DEBIAN, containers_of, daemon, debian, docker, has, is_root, skipped};
 use crate::place::end_processes_of;
 use crate::sessions::PATIENCE;
 
@@ -306,7 +307,95 @@ fn a_container_that_somebody_removes_is_a_lost_attempt_and_is_tried_again() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_changes_no_duration() {
+fn a_clock_that_is_set_back_while_an_iteration_runs_changes_no_duration() {
+    let Some(programs) = Programs::of(&["faketime"], &["faketime"]) else {
+        return;
+    };
+    let library = format!("usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
+    let place = Place::new(&[("test_a.py", WAITING)]);
+    let clock = place.path("clock");
+    fs::write(&clock, "+0").unwrap();
+    // The tool's clock, not the sessions'.
+    let mut sweep = place
+        .command(&[&LOCAL[..], &["-e", "3", "-E", "LD_PRELOAD="]].concat())
+        .env("LD_PRELOAD", programs.dir(&library))
+        .env("FAKETIME_TIMESTAMP_FILE", &clock)
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until(|| place.path("up").exists());
+    fs::write(&clock, "-3600").unwrap();
+    fs::write(place.path("go"), "").unwrap();
+    assert_eq!(sweep.wait().unwrap().code(), Some(0));
+    three_are_recorded(&place);
+    let started = |iteration: u32| -> chrono::DateTime<chrono::Utc> {
+        let path = place.path(&format!("logs/serial/run{iteration:03}/exit.json"));
+        let exit: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        exit["started_at"].as_str().unwrap().parse().unwrap()
+    };
+    assert!(started(2) < started(1), "the clock was set back");
+    for row in place.rows("logs/serial").values() {
+        let seconds: f64 = row["duration_s"].parse().unwrap();
+        assert!((0.0..60.0).contains(&seconds), "{row:?}");
+    }
+    for words in [
+        &["summary", "logs/serial"][..],
+        &["status", "logs"],
+        &["show", "logs/serial/run001"],
+    ] {
+        place.run(words).exits(0);
+    }
+}
+
+#[test]
+fn an_image_that_is_removed_in_the_middle_ends_the_sweep_with_words_and_what_was_recorded_stays() {
+    if !daemon() || !debian() {
+        return;
+    }
+    let place = Place::passing();
+    // An image that only this test has.
+    let name = format!("reproduce-flaky-it:removed-{}", std::process::id());
+    let container = docker(&["create", DEBIAN, "true"]).unwrap();
+    docker(&["commit", &container, &name]).unwrap();
+    docker(&["rm", &container]).unwrap();
+    let archive = place.path("image.tar").display().to_string();
+    docker(&["save", "-o", &archive, &name]).unwrap();
+    let words = ["--image", &name, "--progress", "none", "--no-prestart", "-e", "500"];
+    let mut sweep = place
+        .command(&words)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until(|| place.path("logs/serial/run001").exists());
+    // The engine refuses as long as a container runs, which is not so between two iterations.
+    wait_until(|| docker(&["rmi", "-f", &name]).is_some() && docker(&["image", "inspect", &name]).is_none());
+    let status = sweep.wait().unwrap();
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut sweep.stderr.take().unwrap(), &mut said).unwrap();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(
+        said.contains(&format!("image `{name}`")) && said.contains("hint: "),
+        "{said}"
+    );
+    let recorded = place.rows("logs/serial").len();
+    assert!((1..500).contains(&recorded), "{recorded}");
+    docker(&["load", "-i", &archive]).unwrap();
+    let last = (recorded + 2).to_string();
+    place
+        .run(&[&words[..5], &["-e", &last, "--retry", "errored"]].concat())
+        .exits(0);
+    let rows = place.rows("logs/serial");
+    assert_eq!(rows.len(), recorded + 2);
+    assert!(rows.values().all(|row| row["verdict"] == "passed"), "{rows:?}");
+    docker(&["rmi", "-f", &name]);
+}
+
+#[test]
+fn stamps_of_a_time_to_come_change_no_duration() {
     let place = Place::new(&[("test_a.py", "import os, time\ndef test_a():\n    time.sleep(0.2)\n")]);
     // Stamps of a time to come, as a clock leaves them that is set back afterwards.
     place.run(&[&LOCAL[..], &["-e", "1"]].concat()).exits(0);

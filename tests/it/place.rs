@@ -39,11 +39,25 @@ pub(crate) struct Mount {
 }
 
 impl Mount {
-    /// `None` where mounting is not allowed.
+    /// One of so many bytes; `None` where mounting is not allowed.
     pub(crate) fn tmpfs(size: &str) -> Option<Mount> {
+        Mount::with(&format!("size={size}"))
+    }
+
+    /// One with room for so many files and directories, itself counted.
+    pub(crate) fn of_files(number: u32) -> Option<Mount> {
+        Mount::with(&format!("size=10m,nr_inodes={number}"))
+    }
+
+    fn with(options: &str) -> Option<Mount> {
         let at = tempfile::tempdir().unwrap();
-        let options = format!("size={size},mode=755");
+        let options = format!("{options},mode=755");
         mount(&["-t", "tmpfs", "-o", &options, "tmpfs"], at.path()).then_some(Mount { at })
+    }
+
+    /// Makes room.
+    pub(crate) fn grow(&self) {
+        assert!(mount(&["-o", "remount,size=50m,nr_inodes=10000"], self.at.path()));
     }
 
     pub(crate) fn path(&self) -> &Path {

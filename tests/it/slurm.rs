@@ -35,7 +35,7 @@ fn command(place: &Place, cluster: &Cluster, words: &[&str]) -> Command {
 
 fn place_command(place: &Place, cluster: &Cluster, words: &[&str]) -> Command {
     let mut command = place.command(words);
-    command.env("SLURM_CONF", cluster.conf());
+    command.envs(cluster.environment());
     command
 }
 
@@ -110,7 +110,7 @@ fn script(path: &Path, text: &str) {
 
 #[test]
 fn twenty_iterations_run_four_at_once_on_three_nodes_and_a_failing_one_is_an_answer() {
-    let Some(cluster) = Cluster::start(1001) else { return };
+    let Some(cluster) = Cluster::start() else { return };
     let place = Place::new(&[(
         "test_one.py",
         "import os, time
@@ -144,7 +144,7 @@ def test_one():
 
 #[test]
 fn a_node_that_is_set_down_loses_its_iterations_to_the_others() {
-    let Some(cluster) = Cluster::start(1001) else { return };
+    let Some(cluster) = Cluster::start() else { return };
     let place = Place::new(&[("test_gate.py", GATED)]);
     let sweep = start(&place, &cluster, &["-e", "8", "-j", "4"]);
     until("four tests, some on n1", || {
@@ -177,9 +177,189 @@ fn a_node_that_is_set_down_loses_its_iterations_to_the_others() {
     assert!(ran.err().contains("its node was lost"), "{}", ran.err());
 }
 
+/// Waits until so many tests of a gated suite have begun, each in its first attempt.
+fn until_begun(place: &Place, cluster: &Cluster, tests: usize) {
+    until("the tests to begin", || {
+        let running = cluster.running();
+        let has_begun = |(index, node): &(u32, String)| place.path(&format!("in-{index}-{node}-0")).exists();
+        running.len() == tests && running.iter().all(has_begun)
+    });
+}
+
+/// Whether an iteration's test has begun once more, on whichever node.
+fn has_begun_again(place: &Place, iteration: u32) -> bool {
+    ["n1", "n2", "n3"]
+        .iter()
+        .any(|node| place.path(&format!("in-{iteration}-{node}-1")).exists())
+}
+
+#[test]
+fn what_more_urgent_work_takes_the_place_of_is_no_result_and_runs_again() {
+    let preempting = "PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=urgent Nodes=n[1-3] MaxTime=INFINITE State=UP PriorityTier=100 PreemptMode=OFF
+";
+    let Some(cluster) = Cluster::start_with(preempting) else {
+        return;
+    };
+    let place = Place::new(&[("test_gate.py", GATED)]);
+    let sweep = start(&place, &cluster, &["-e", "3", "-j", "3"]);
+    until_begun(&place, &cluster, 3);
+    let urgent = [
+        "--partition=urgent",
+        "--nodes=3",
+        "--exclusive",
+        "--output=/dev/null",
+        "--wrap=true",
+    ];
+    assert!(cluster.call("sbatch", &urgent).status().unwrap().success());
+    until("all to begin again", || {
+        (1..=3).all(|iteration| has_begun_again(&place, iteration))
+    });
+    fs::write(place.path("go"), "").unwrap();
+    ran(sweep).exits(0);
+    let rows = recorded_once(&place, 3);
+    assert!(rows.values().all(|row| row["verdict"] == "passed"), "{rows:?}");
+    for exit in exits(&place, 3) {
+        assert!(exit["attempt"].as_str().unwrap().contains(".1.n"), "{exit}");
+    }
+    assert_eq!(lost(&place).len(), 3, "{:?}", lost(&place));
+}
+
+#[test]
+fn what_an_administrator_requeues_runs_again_and_is_recorded_once() {
+    let Some(cluster) = Cluster::start() else { return };
+    let place = Place::new(&[("test_gate.py", GATED)]);
+    let sweep = start(&place, &cluster, &["-e", "2", "-j", "2"]);
+    until_begun(&place, &cluster, 2);
+    let job = cluster.ask("squeue", &["-h", "-r", "-o", "%F"]);
+    let second = format!("{}_2", job.lines().next().unwrap().trim());
+    assert!(
+        cluster
+            .call("scontrol", &["requeue", &second])
+            .status()
+            .unwrap()
+            .success()
+    );
+    until("the second to begin again", || has_begun_again(&place, 2));
+    fs::write(place.path("go"), "").unwrap();
+    ran(sweep).exits(0);
+    recorded_once(&place, 2);
+    let attempts: Vec<String> = exits(&place, 2)
+        .iter()
+        .map(|exit| exit["attempt"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(
+        attempts[0].contains(".0.n") && attempts[1].contains(".1.n"),
+        "{attempts:?}"
+    );
+}
+
+#[test]
+fn what_slurms_time_limit_ends_is_no_result() {
+    let Some(cluster) = Cluster::start() else { return };
+    let place = Place::new(&[("test_gate.py", GATED)]);
+    let sweep = start(&place, &cluster, &["-e", "2", "-j", "2", "--max-attempts", "1"]);
+    until_begun(&place, &cluster, 2);
+    // A job's limit is whole minutes, of which none are left for the second of them.
+    let job = cluster.ask("squeue", &["-h", "-r", "-o", "%F"]);
+    let second = format!("jobid={}_2", job.lines().next().unwrap().trim());
+    let ended = cluster.call("scontrol", &["update", &second, "EndTime=now"]).status();
+    assert!(ended.unwrap().success());
+    until("the second to be ended", || {
+        cluster.running().iter().all(|(index, _)| *index == 1)
+    });
+    fs::write(place.path("go"), "").unwrap();
+    let ran = ran(sweep).exits(4);
+    let rows = recorded_once(&place, 2);
+    assert_eq!(rows[&1]["verdict"], "passed");
+    assert_eq!(
+        (rows[&2]["verdict"].as_str(), rows[&2]["outcome"].as_str()),
+        ("errored", "no_result")
+    );
+    assert!(ran.out().contains("0/1 failed"), "{}", ran.out());
+}
+
+#[test]
+fn a_full_shared_disk_records_nothing_false_and_the_sweep_is_completed_once_there_is_room() {
+    let Some(cluster) = Cluster::start() else { return };
+    let Some(disk) = crate::place::Mount::tmpfs("4m") else {
+        return crate::place::skip("needs root to mount a small disk");
+    };
+    let suite = format!(
+        "import os
+def test_one():
+    if os.environ['REPRODUCE_FLAKY_ITERATION'] != '2' or os.path.exists('has-room'): return
+    with open('{}/filler', 'wb', buffering=0) as file:
+        try:
+            while True: file.write(b'x' * 4096)
+        except OSError: pass
+",
+        disk.path().display()
+    );
+    let place = Place::new(&[("test_one.py", &suite)]);
+    let logs = disk.path().join("logs").display().to_string();
+    let words = ["-e", "3", "-j", "1", "--max-attempts", "2", "--logs-dir", &logs];
+    let full = run(&place, &cluster, &words);
+    assert!(full.err().contains("o space left"), "{}", full.err());
+    assert!(!disk.path().join("logs/serial/run002").exists());
+    fs::remove_file(disk.path().join("filler")).unwrap();
+    fs::write(place.path("has-room"), "").unwrap();
+    run(&place, &cluster, &[&words[..], &["--retry", "errored"]].concat()).exits(0);
+    let rows = place.rows(&format!("{logs}/serial"));
+    assert_eq!(rows.keys().copied().collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(rows.values().all(|row| row["verdict"] == "passed"), "{rows:?}");
+}
+
+#[test]
+fn a_node_without_the_image_loads_it_from_the_shared_directory() {
+    if !crate::engine::daemon() || !crate::engine::debian() {
+        return;
+    }
+    let Some(cluster) = Cluster::start() else { return };
+    let place = Place::passing();
+    // An image that only this test has, so that it may be removed.
+    let name = format!("reproduce-flaky-it:tar-{}", std::process::id());
+    let container = crate::engine::docker(&["create", crate::engine::DEBIAN, "true"]).unwrap();
+    crate::engine::docker(&["commit", &container, &name]).unwrap();
+    crate::engine::docker(&["rm", &container]).unwrap();
+    let tar = place.path("image.tar").display().to_string();
+    crate::engine::docker(&["save", "-o", &tar, &name]).unwrap();
+    for node in ["n1", "n2", "n3"] {
+        let words = ["update", &format!("nodename={node}"), "state=drain", "reason=test"];
+        assert!(cluster.call("scontrol", &words).status().unwrap().success());
+    }
+    let words = [
+        "--engine",
+        "slurm",
+        "-i",
+        &name,
+        "--image-tar",
+        &tar,
+        "-e",
+        "2",
+        "--progress",
+        "plain",
+    ];
+    let sweep = place_command(&place, &cluster, &words)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("the sweep in the queue", || !cluster.ask("squeue", &["-h"]).is_empty());
+    crate::engine::docker(&["rmi", &name]).unwrap();
+    for node in ["n1", "n2", "n3"] {
+        let words = ["update", &format!("nodename={node}"), "state=resume"];
+        assert!(cluster.call("scontrol", &words).status().unwrap().success());
+    }
+    ran(sweep).exits(0);
+    recorded_once(&place, 2);
+    crate::engine::docker(&["rmi", &name]);
+}
+
 #[test]
 fn a_power_cut_loses_no_iteration_and_records_none_twice() {
-    let Some(cluster) = Cluster::start(1001) else { return };
+    let Some(cluster) = Cluster::start() else { return };
     let place = Place::new(&[("test_gate.py", GATED)]);
     let sweep = start(&place, &cluster, &["-e", "6", "-j", "4"]);
     until("four tests", || {
@@ -206,7 +386,7 @@ fn a_power_cut_loses_no_iteration_and_records_none_twice() {
 
 #[test]
 fn a_node_that_was_cut_off_and_finishes_later_is_superseded() {
-    let Some(cluster) = Cluster::start(1001) else { return };
+    let Some(cluster) = Cluster::start() else { return };
     let place = Place::new(&[("test_gate.py", GATED)]);
     let sweep = start(&place, &cluster, &["-e", "1"]);
     until("the test", || {
@@ -243,7 +423,7 @@ fn a_node_that_was_cut_off_and_finishes_later_is_superseded() {
 
 #[test]
 fn what_is_cancelled_leaves_no_false_record_and_the_same_command_resumes() {
-    let Some(cluster) = Cluster::start(1001) else { return };
+    let Some(cluster) = Cluster::start() else { return };
     let place = Place::new(&[("test_gate.py", GATED)]);
     fs::write(place.path("go"), "").unwrap();
     run(&place, &cluster, &["-e", "2", "-j", "2"]).exits(0);
@@ -279,7 +459,7 @@ fn what_is_cancelled_leaves_no_false_record_and_the_same_command_resumes() {
 
 #[test]
 fn an_interrupt_detaches_and_the_same_command_comes_back() {
-    let Some(cluster) = Cluster::start(1001) else { return };
+    let Some(cluster) = Cluster::start() else { return };
     let place = Place::new(&[("test_gate.py", GATED)]);
     let sweep = start(&place, &cluster, &["-e", "5", "-j", "1"]);
     until("the first test", || !cluster.running().is_empty());
@@ -310,7 +490,7 @@ fn an_interrupt_detaches_and_the_same_command_comes_back() {
 
 #[test]
 fn a_stop_rule_takes_what_has_not_begun_out_of_the_queue() {
-    let Some(cluster) = Cluster::start(1001) else { return };
+    let Some(cluster) = Cluster::start() else { return };
     let place = Place::new(&[("test_no.py", "def test_no():\n    assert False\n")]);
     let ran = run(&place, &cluster, &["-e", "40", "-j", "2", "--max-failures", "2"]).exits(3);
     assert!(
@@ -327,7 +507,9 @@ fn a_stop_rule_takes_what_has_not_begun_out_of_the_queue() {
 fn more_iterations_than_an_array_may_have_are_chained_blocks() {
     let long = std::env::var_os("REPRODUCE_FLAKY_LONG_TESTS").is_some();
     let (size, last, jobs) = if long { (1001, 1500, "6") } else { (11, 30, "4") };
-    let Some(cluster) = Cluster::start(size) else { return };
+    let Some(cluster) = Cluster::start_with(&format!("MaxArraySize={size}\n")) else {
+        return;
+    };
     let place = Place::passing();
     let began = std::time::Instant::now();
     run(&place, &cluster, &["-e", &last.to_string(), "-j", jobs, "--no-trail"]).exits(0);
@@ -346,7 +528,7 @@ fn more_iterations_than_an_array_may_have_are_chained_blocks() {
 
 #[test]
 fn an_iteration_that_never_gives_an_answer_is_a_class_of_its_own_outside_the_rate() {
-    let Some(cluster) = Cluster::start(1001) else { return };
+    let Some(cluster) = Cluster::start() else { return };
     let suite = "import os, signal, time
 def test_one():
     if os.environ['REPRODUCE_FLAKY_ITERATION'] == '2':
@@ -372,7 +554,7 @@ def test_one():
 
 #[test]
 fn what_sbatch_refuses_is_said_and_nothing_is_left() {
-    let Some(cluster) = Cluster::start(1001) else { return };
+    let Some(cluster) = Cluster::start() else { return };
     let place = Place::passing();
     let ran = run(&place, &cluster, &["-e", "2", "--sbatch=--partition=nowhere"]).exits(1);
     assert!(ran.err().contains("error: `sbatch` refused: "), "{}", ran.err());
@@ -394,7 +576,7 @@ fn what_sbatch_refuses_is_said_and_nothing_is_left() {
 
 #[test]
 fn where_the_queue_cannot_be_asked_a_resume_refuses_unless_it_is_forced() {
-    let Some(cluster) = Cluster::start(1001) else { return };
+    let Some(cluster) = Cluster::start() else { return };
     let place = Place::passing();
     run(&place, &cluster, &["-e", "1"]).exits(0);
     let fake = tempfile::tempdir().unwrap();
@@ -402,7 +584,7 @@ fn where_the_queue_cannot_be_asked_a_resume_refuses_unless_it_is_forced() {
         &fake.path().join("squeue"),
         "#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1\n",
     );
-    let path = format!("{}:{}", fake.path().display(), std::env::var("PATH").unwrap());
+    let path = cluster.path_behind(fake.path());
     let with_fake = |words: &[&str]| {
         let output = command(&place, &cluster, words).env("PATH", &path).output().unwrap();
         Ran::of(output)
@@ -423,7 +605,7 @@ fn where_the_queue_cannot_be_asked_a_resume_refuses_unless_it_is_forced() {
 
 #[test]
 fn doctor_looks_at_a_node_through_srun() {
-    let Some(cluster) = Cluster::start(1001) else { return };
+    let Some(cluster) = Cluster::start() else { return };
     let place = Place::passing();
     let words = ["doctor", "--engine", "slurm", "--backend", "local", "--format", "json"];
     let output = place_command(&place, &cluster, &words).output().unwrap();
@@ -450,7 +632,7 @@ fn containers_run_on_the_nodes_too() {
     if !crate::engine::daemon() {
         return;
     }
-    let Some(cluster) = Cluster::start(1001) else { return };
+    let Some(cluster) = Cluster::start() else { return };
     let place = Place::passing();
     let words = [
         "--engine",

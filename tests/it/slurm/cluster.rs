@@ -1,5 +1,6 @@
 //! A throw-away Slurm: its own munge, a controller and three nodes, all state in one directory, all on 127.0.0.1.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -9,43 +10,45 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::cli::{Ran, until};
+use crate::debian::Programs;
 use crate::engine::is_root;
 use crate::place::skip;
 
 /// A cluster that ends when it is dropped.
 pub(super) struct Cluster {
     dir: TempDir,
+    programs: Programs,
 }
 
 impl Cluster {
     /// Starts one with nodes n1 to n3 of two processors each; `None`, with the reason, where Slurm is not to be had.
-    pub(super) fn start(max_array_size: u32) -> Option<Cluster> {
-        let has = |program: &str| {
-            ["/usr/sbin", "/usr/bin"]
-                .iter()
-                .any(|dir| Path::new(dir).join(program).exists())
-        };
-        if !is_root()
-            || !["slurmctld", "slurmd", "munged", "sbatch"]
-                .iter()
-                .all(|program| has(program))
-        {
-            skip("Slurm, munge and root make the cluster (apt-get install slurm-wlm slurm-wlm-basic-plugins munge)");
+    pub(super) fn start() -> Option<Cluster> {
+        Cluster::start_with("")
+    }
+
+    /// Starts one with more lines of configuration.
+    pub(super) fn start_with(more: &str) -> Option<Cluster> {
+        if !is_root() {
+            skip("only root can be several nodes of Slurm");
             return None;
         }
+        let programs = Programs::of(
+            &["slurmctld", "slurmd", "slurmstepd", "munged", "sbatch"],
+            &["slurm-wlm", "slurm-wlm-basic-plugins", "munge"],
+        )?;
         let cluster = Cluster {
             dir: tempfile::Builder::new().prefix("rf-slurm-").tempdir().unwrap(),
+            programs,
         };
         for name in ["run", "log", "state"] {
             fs::create_dir(cluster.path(name)).unwrap();
         }
         cluster.start_munge();
         let ports = free_ports();
-        fs::write(
-            cluster.conf(),
-            configuration(cluster.dir.path(), max_array_size, &ports),
-        )
-        .unwrap();
+        let plugins = format!("usr/lib/{}-linux-gnu/slurm-wlm", std::env::consts::ARCH);
+        let plugins = cluster.programs.dir(&plugins);
+        let text = configuration(cluster.dir.path(), &plugins, &ports) + more;
+        fs::write(cluster.conf(), text).unwrap();
         assert!(
             cluster
                 .call("slurmctld", &["-f", &cluster.conf()])
@@ -58,7 +61,7 @@ impl Cluster {
         }
         until("three idle nodes", || {
             cluster
-                .ask("sinfo", &["-h", "-N", "-t", "idle", "-o", "%N"])
+                .ask("sinfo", &["-h", "-N", "-p", "main", "-t", "idle", "-o", "%N"])
                 .lines()
                 .count()
                 == 3
@@ -77,7 +80,8 @@ impl Cluster {
         let mut random = std::io::Read::take(fs::File::open("/dev/urandom").unwrap(), 1024);
         std::io::copy(&mut random, &mut key).unwrap();
         let file = |option: &str, name: &str| format!("--{option}={}", self.path(name).display());
-        let status = Command::new("munged")
+        let status = Command::new(self.programs.path("munged"))
+            .envs(self.environment())
             .arg("--force")
             .args([
                 file("key-file", "munge.key"),
@@ -101,21 +105,32 @@ impl Cluster {
         self.path("slurm.conf").display().to_string()
     }
 
+    /// What a program needs in its environment to find this cluster.
+    pub(super) fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let mut environment = self.programs.environment();
+        environment.push(("SLURM_CONF", self.conf().into()));
+        environment
+    }
+
+    /// PATH with a directory before this cluster's programs.
+    pub(super) fn path_behind(&self, dir: &Path) -> OsString {
+        let own = self.environment().into_iter().find(|(name, _)| *name == "PATH");
+        let own = own.map_or_else(|| std::env::var_os("PATH").unwrap(), |(_, path)| path);
+        std::env::join_paths([dir.to_owned()].into_iter().chain(std::env::split_paths(&own))).unwrap()
+    }
+
     pub(super) fn start_node(&self, node: &str) {
-        assert!(
-            self.call("slurmd", &["-N", node, "-f", &self.conf()])
-                .status()
-                .unwrap()
-                .success()
-        );
+        let stepd = self.programs.path("slurmstepd").display().to_string();
+        let words = ["-N", node, "-f", &self.conf(), "-d", &stepd];
+        assert!(self.call("slurmd", &words).status().unwrap().success());
     }
 
     /// A program that talks to this cluster.
     pub(super) fn call(&self, program: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program);
+        let mut command = Command::new(self.programs.path(program));
         command
             .args(arguments)
-            .env("SLURM_CONF", self.conf())
+            .envs(self.environment())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -204,8 +219,8 @@ fn kill(pid: &str, signal: Signal) {
 
 /// Debian's daemon runs several nodes on one machine. Without control groups, so that it needs no systemd. The life of a
 /// credential is what a requeued job waits for: five seconds instead of two minutes.
-fn configuration(dir: &Path, max_array_size: u32, ports: &[u16]) -> String {
-    let dir = dir.display();
+fn configuration(dir: &Path, plugins: &Path, ports: &[u16]) -> String {
+    let (dir, plugins) = (dir.display(), plugins.display());
     let nodes: Vec<String> = (1..=3)
         .map(|node| {
             format!(
@@ -223,13 +238,13 @@ SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket={dir}/run/munge.sock,cred_expire=5
 CredType=cred/munge
+PluginDir={plugins}
 StateSaveLocation={dir}/state
 SlurmdSpoolDir={dir}/state/%n
 SlurmctldPidFile={dir}/run/slurmctld.pid
 SlurmdPidFile={dir}/run/%n.pid
 SlurmctldLogFile={dir}/log/slurmctld.log
 SlurmdLogFile={dir}/log/%n.log
-MaxArraySize={max_array_size}
 MaxJobCount=10000
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
