@@ -153,11 +153,10 @@ fn directories_of_libraries(dir: &Path, take: &mut dyn FnMut(&Path)) {
         if entry.file_type().unwrap().is_dir() {
             directories_of_libraries(&entry.path(), take);
         } else {
-            has_libraries |= entry.file_name().to_string_lossy().contains(".so.");
+            has_libraries |= entry.file_name().to_string_lossy().contains(".so");
         }
     }
-    // `libslurmfull.so` has no version in its name.
-    if has_libraries || dir.join("libslurmfull.so").exists() {
+    if has_libraries {
         take(dir);
     }
 }

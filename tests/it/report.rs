@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -17,6 +17,7 @@ use reproduce_flaky::render::html::{self, Report, Sheet};
 use serde_json::Value;
 
 use crate::cli::Place;
+use crate::debian::Programs;
 use crate::place::skip;
 use crate::report_sweeps::rebuilt;
 
@@ -63,32 +64,39 @@ fn report(logs: &Path, sweeps: &[&str]) -> String {
 
 /// Opens a file in a browser and returns what it says; `None`, said aloud, where there is no browser.
 fn open(file: &Path, words: &[&str]) -> Option<Value> {
-    let found = ["chromium", "chromium-browser", "google-chrome"]
-        .into_iter()
-        .find(|name| {
-            Command::new(name)
-                .arg("--version")
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status()
-                .is_ok()
-        });
-    let Some(chromium) = found else {
-        skip("no chromium on this machine");
-        return None;
-    };
+    let (chromium, environment) = browser()?;
     let mut command = Command::new("python3");
     if words.contains(&"--axe") {
         command.env("AXE_PATH", axe());
     }
     let output = command
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/browser.py"))
-        .args([chromium.as_ref(), file.as_os_str()])
+        .args([chromium.as_os_str(), file.as_os_str()])
         .args(words)
+        .envs(environment)
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// The machine's browser, or Debian's, with what it needs in its environment.
+fn browser() -> Option<(PathBuf, Vec<(&'static str, OsString)>)> {
+    for name in ["chromium", "chromium-browser", "google-chrome"] {
+        let mut command = Command::new(name);
+        let command = command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+        if command.status().is_ok() {
+            return Some((name.into(), Vec::new()));
+        }
+    }
+    let debian = Programs::of(&["chromium"], &["chromium"])?;
+    let mut environment = debian.environment();
+    // Fonts come along where the machine has none.
+    if debian.dir("etc/fonts/fonts.conf").exists() {
+        environment.push(("FONTCONFIG_SYSROOT", debian.dir("").into()));
+    }
+    // `chromium` itself is a script that knows only where it is installed.
+    Some((debian.dir("usr/lib/chromium/chromium"), environment))
 }
 
 /// Where the accessibility checker is: it is fetched once, in a wheel that holds it, from where Python's packages are.
