@@ -13,6 +13,9 @@
 //!
 //! A suite of S seconds is a pytest session that takes S in all; of 0, an empty test, which takes what pytest takes.
 //! The table has medians over the rounds of the ratio of wall times for an iteration, with their range.
+//!
+//! With `--flood MIB` only a session that prints so much is measured, against `docker run > file`; with `--long N` what
+//! a sweep of N empty sessions holds on to.
 
 #![expect(clippy::print_stdout, reason = "a bench's figures are its output")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
@@ -20,6 +23,8 @@
 mod api;
 mod competitors;
 mod container;
+mod flood;
+mod long;
 
 use std::path::Path;
 use std::time::Duration;
@@ -32,26 +37,32 @@ const SWEEP: f64 = 100.0;
 
 fn main() {
     let words: Vec<String> = std::env::args().collect();
-    let list = |name: &str, default: &str| -> Vec<f64> {
+    let text = |name: &str, default: &str| -> String {
         let at = words.iter().position(|word| word == name);
-        let text = at.and_then(|at| words.get(at + 1)).map_or(default, String::as_str);
-        text.split(',').map(|word| word.parse().unwrap()).collect()
+        at.and_then(|at| words.get(at + 1))
+            .map_or(default, String::as_str)
+            .to_owned()
     };
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "small numbers, checked by eye"
-    )]
-    let (rounds, jobs): (usize, Vec<u32>) = (
-        list("--rounds", "5")[0] as usize,
-        list("--jobs", "1,2,4").into_iter().map(|jobs| jobs as u32).collect(),
-    );
-    let suites = list("--suites", "0,0.5,5");
+    let rounds: usize = text("--rounds", "5").parse().unwrap();
+    let jobs: Vec<u32> = text("--jobs", "1,2,4")
+        .split(',')
+        .map(|word| word.parse().unwrap())
+        .collect();
+    let suites: Vec<f64> = text("--suites", "0,0.5,5")
+        .split(',')
+        .map(|word| word.parse().unwrap())
+        .collect();
     let dir = tempfile::tempdir().unwrap();
     let Some(container) = Container::of_this_machine(dir.path()) else {
         println!("no container engine answers: nothing can be measured");
         return;
     };
+    if words.iter().any(|word| word == "--flood") {
+        return flood::measure(dir.path(), &container, text("--flood", "1024").parse().unwrap(), rounds);
+    }
+    if words.iter().any(|word| word == "--long") {
+        return long::measure(dir.path(), text("--long", "5000").parse().unwrap());
+    }
     let startup = container.time_of_an_empty_session();
     println!("load before: {}", load());
     println!("an empty pytest session takes {:.2} s here", startup.as_secs_f64());
@@ -68,7 +79,7 @@ fn main() {
                 sleep,
                 jobs: *jobs,
                 // Short ones are repeated until starting and stopping at the ends of a series weighs little.
-                iterations: jobs * if suite > 2.0 { 2 } else { 8 },
+                iterations: jobs * if suite > 2.0 { 4 } else { 24 },
             };
             measure(suite, &work, rounds, &mut once);
         }

@@ -157,7 +157,7 @@ fn an_abort_among_four_workers_is_repeated_from_the_tests_that_ran_before_it() {
     run(&[&words[..], &[dir.path().to_str().unwrap()]].concat()).exits(3);
     let crashed = run_of(dir.path(), "n4", "B1");
     let replayed = run(&["replay", crashed.to_str().unwrap()]).exits(3);
-    assert!(replayed.out().contains("reproduced"), "{}", replayed.out());
+    assert!(replayed.out().contains("failed again with B1"), "{}", replayed.out());
 }
 
 /// The first iteration of a sweep that is of a class.

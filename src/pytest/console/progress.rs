@@ -193,6 +193,13 @@ impl Reader {
             .internal
             .get_or_insert_with(|| report::section(SectionKind::Internal, "", number));
         let text = rest.strip_prefix(' ').unwrap_or(rest);
+        // What a worker fell over, xdist tells as the message of its own assertion, indented.
+        if let Some(told) = text.strip_prefix("E ").map(str::trim_start)
+            && report::is_exception(told)
+        {
+            error.text.push(number, told);
+            return;
+        }
         let mut part = Part::Native;
         report::take_into(error, &mut part, number, text);
     }

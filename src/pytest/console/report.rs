@@ -157,7 +157,8 @@ pub(super) fn e_line(text: &str) -> Option<&str> {
     rest.strip_prefix("   ")
 }
 
-fn is_exception(text: &str) -> bool {
+/// Whether a line begins as the last one of a traceback does: with the name of an exception.
+pub(super) fn is_exception(text: &str) -> bool {
     let head = text.split([':', ' ']).next().unwrap_or("");
     !head.is_empty()
         && head

@@ -26,16 +26,16 @@ REPORT_EVERY_S = 0.060
 REPORT_AT_MOST = 16
 # The router applies what it received in batches.
 APPLY_EVERY_S = 0.040
-# An engine's time for a token.
-TOKEN_TIME_S = 0.00575
+# An engine's time for a token; with much less, every turn comes before the events of the one before.
+TOKEN_TIME_S = float(os.environ.get("ROUTER_TOKEN_TIME_S", "0.0045"))
 # The fixed sleep before a first attempt: nearly as long as events take at their slowest.
-FIRST_ATTEMPT_S = 0.037
+FIRST_ATTEMPT_S = 0.036
 # A user's longest time between an answer and the next request; each time is drawn, as users differ.
 THINK_AT_MOST_S = 0.030
 # Requests of independent users come at this distance, whether or not those before them have been answered.
 ARRIVE_EVERY_S = 0.012
-# The lease is renewed this often.
-RENEW_EVERY_S = 0.25
+# The lease is renewed this often; the more often, the likelier it is just then that another runtime asks for it.
+RENEW_EVERY_S = float(os.environ.get("ROUTER_RENEW_EVERY_S", "0.02"))
 
 
 class System:

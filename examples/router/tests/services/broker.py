@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-# Debian installs it where only root's PATH looks.
-MORE_PLACES = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin"]
+# Debian installs it where only root's PATH looks; `./build` unpacks it where the machine has none.
+UNPACKED = Path(__file__).parents[2] / "target/nats/usr/sbin"
+MORE_PLACES = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", UNPACKED]
 
 
 def program():
