@@ -56,7 +56,8 @@ fn ours(dir: &Path, least: u64) -> Ran {
         .args(["--image", "host", "--progress", "none", "-e", "1", "--logs-dir"])
         .arg(logs.path())
         .args(["--pytest-nodeid", "test_bench.py", "--", "-s"])
-        .args(PYTEST);
+        .args(PYTEST)
+        .stdout(Stdio::null());
     let ran = watched(&mut command, dir);
     let kept = fs::metadata(logs.path().join("serial/run001/run.log")).unwrap().len();
     assert!(kept >= least, "{kept} bytes kept of {least}");

@@ -591,7 +591,7 @@ struct Podman {
 impl Podman {
     fn start() -> Option<Podman> {
         if !is_root() || !has("podman") || !has("runc") {
-            crate::engine::skipped("no podman with runc, or not root");
+            crate::place::skip("no podman with runc, or not root");
             return None;
         }
         let dir = tempfile::tempdir().unwrap();

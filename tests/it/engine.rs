@@ -6,15 +6,10 @@ use std::process::{Command, Output};
 use std::sync::{Mutex, OnceLock};
 
 use crate::debian::Programs;
+use crate::place::skip;
 
 /// Image made of Debian's packages; it stays on the engine, so that it is built once.
 pub(crate) const DEBIAN: &str = "reproduce-flaky-it:debian-12";
-
-/// Says past the harness's capture why a test steps aside, so that nobody takes a skipped test for a passed one.
-pub(crate) fn skipped(reason: &str) {
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let _ = writeln!(std::io::stderr(), "skipped: {reason}: {test}");
-}
 
 /// Whether an engine answers; says so where none does.
 pub(crate) fn daemon() -> bool {
@@ -23,7 +18,7 @@ pub(crate) fn daemon() -> bool {
         .output()
         .is_ok_and(|output| output.status.success());
     if !answers {
-        skipped("no container engine answers");
+        skip("no container engine answers");
     }
     answers
 }
@@ -90,7 +85,7 @@ pub(crate) fn debian() -> bool {
             return true;
         }
         if !is_root() {
-            skipped("no Debian image, and only root can make one");
+            skip("no Debian image, and only root can make one");
             return false;
         }
         let Some(debootstrap) = Programs::of(&["debootstrap"], &["debootstrap"]) else {
@@ -112,7 +107,7 @@ pub(crate) fn debian() -> bool {
             .output()
             .unwrap();
         if !output.status.success() {
-            skipped(&format!("the Debian image could not be made: {}", String::from_utf8_lossy(&output.stderr)));
+            skip(&format!("the Debian image could not be made: {}", String::from_utf8_lossy(&output.stderr)));
         }
         output.status.success()
     })

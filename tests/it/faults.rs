@@ -11,8 +11,8 @@ use reproduce_flaky::failpoint::Step;
 
 use crate::cli::Place;
 use crate::debian::Programs;
-use crate::engine::{DEBIAN, containers_of, daemon, debian, docker, has, is_root, skipped};
-use crate::place::end_processes_of;
+use crate::engine::{DEBIAN, containers_of, daemon, debian, docker, has, is_root};
+use crate::place::{end_processes_of, skip};
 use crate::sessions::PATIENCE;
 
 const LOCAL: [&str; 4] = ["--backend", "local", "--progress", "none"];
@@ -112,7 +112,7 @@ impl Engine {
     /// `None`, with the reason, where one cannot be started.
     fn start() -> Option<Engine> {
         if !daemon() || !is_root() || !has("dockerd") || !has("unshare") {
-            skipped("an engine of one's own takes dockerd and root");
+            skip("an engine of one's own takes dockerd and root");
             return None;
         }
         let mut engine = Engine {
@@ -175,7 +175,7 @@ impl Engine {
         while !self.answers() {
             let daemon = self.daemon.as_mut().unwrap();
             if daemon.try_wait().unwrap().is_some() || Instant::now() > until {
-                skipped(&fs::read_to_string(self.dir.path().join("log")).unwrap_or_default());
+                skip(&fs::read_to_string(self.dir.path().join("log")).unwrap_or_default());
                 return false;
             }
             std::thread::sleep(Duration::from_millis(50));
