@@ -14,7 +14,7 @@ pub struct Target {
     pub test: Option<String>,
     /// What its failure is called; any of them will do.
     pub categories: Vec<String>,
-    /// What the recorded run came to.
+    /// What the recorded run came to; where it hung beside this test's crash, the crash.
     pub outcome: OutcomeKind,
     /// Whether the recorded run names any failing test.
     pub is_named: bool,
@@ -44,10 +44,16 @@ impl Target {
             Some(asked) => Some(failing(outcome, asked)?),
             None => outcome.failing_tests.first().map(String::as_str),
         };
+        let categories = categories(outcome, test);
+        let is_death = outcome.outcome == OutcomeKind::Hung && categories == BTreeSet::from([CRASH]);
         Some(Target {
-            categories: categories(outcome, test).into_iter().map(str::to_owned).collect(),
+            categories: categories.into_iter().map(str::to_owned).collect(),
             test: test.map(str::to_owned),
-            outcome: outcome.outcome,
+            outcome: if is_death {
+                OutcomeKind::Crashed
+            } else {
+                outcome.outcome
+            },
             is_named: !outcome.failing_tests.is_empty(),
         })
     }
@@ -124,6 +130,9 @@ pub fn without_group(id: &str) -> &str {
     }
 }
 
+/// The category of a process's death.
+const CRASH: &str = "B1";
+
 /// The categories of one failing test: those that evidence gives to it, else those that are given to no other.
 fn categories<'a>(outcome: &'a Outcome, test: Option<&str>) -> BTreeSet<&'a str> {
     let all = || outcome.categories.iter().map(String::as_str);
@@ -137,6 +146,16 @@ fn categories<'a>(outcome: &'a Outcome, test: Option<&str>) -> BTreeSet<&'a str>
     let own: BTreeSet<&str> = all().filter(|category| named(category, true)).collect();
     if !own.is_empty() {
         return own;
+    }
+    // Where one process died and another one hung, a test is in one of the two.
+    if outcome.outcome == OutcomeKind::Hung && all().any(|category| category == CRASH) {
+        let died = |of: &str| outcome.crashes.iter().any(|crash| crash.test.as_deref() == Some(of));
+        if died(test) {
+            return BTreeSet::from([CRASH]);
+        }
+        if outcome.failing_tests.iter().any(|other| died(other)) {
+            return all().filter(|category| *category != CRASH).collect();
+        }
     }
     let free: BTreeSet<&str> = all().filter(|category| !named(category, false)).collect();
     if free.is_empty() { all().collect() } else { free }
@@ -255,6 +274,28 @@ mod tests {
         assert_eq!(target.seen(&outcome(&["a.py::y"], &[("A1", None)])), Seen::Passed);
         assert_eq!(target.seen(&Outcome::new(OutcomeKind::Passed)), Seen::Passed);
         assert_eq!(target.seen(&Outcome::new(OutcomeKind::Infra)), Seen::Errored);
+    }
+
+    #[test]
+    fn of_a_run_that_crashed_and_hung_each_test_has_its_own_name() {
+        let (x, y) = ("a.py::x", "a.py::y");
+        let mut both = ended(OutcomeKind::Hung, &[x, y], &[("A4", None), ("B1", None)]);
+        both.crashes.push(Crash {
+            kind: CrashKind::Worker,
+            late: false,
+            test: Some(x.to_owned()),
+            worker: Some("gw1".to_owned()),
+            frame: None,
+            line: None,
+        });
+        let crashed = Target::of(&both, None).unwrap();
+        assert_eq!((crashed.category(), crashed.outcome), ("B1", OutcomeKind::Crashed));
+        assert_eq!(
+            crashed.seen(&ended(OutcomeKind::Crashed, &[x], &[("B1", None)])),
+            Seen::Failed
+        );
+        let hung = Target::of(&both, Some(y)).unwrap();
+        assert_eq!((hung.category(), hung.outcome), ("A4", OutcomeKind::Hung));
     }
 
     #[test]
