@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::{DEBIAN, daemon, debian};
+use crate::engine::{DEBIAN, OwnImage, daemon, debian};
 use crate::sessions::{Sweep, kill, read_until};
 use reproduce_flaky::backend::{Attempt, Autopsy, Backend, Ended, Plugin, Session, Then};
 use reproduce_flaky::pytest::trail;
@@ -202,21 +202,20 @@ async fn an_image_without_a_shell_is_looked_at_all_the_same() {
     if !daemon() || !debian() {
         return;
     }
-    let image = format!("reproduce-flaky-it:no-shell-{}", std::process::id());
+    let image = OwnImage::named("no-shell");
     let script = "set -e; id=$(docker create \"$1\" true)
         docker export $id | tar --delete -f - usr/bin/sh usr/bin/dash usr/bin/bash | docker import - \"$2\"
         docker rm $id";
     let made = std::process::Command::new("bash")
-        .args(["-o", "pipefail", "-c", script, "make", DEBIAN, &image])
+        .args(["-o", "pipefail", "-c", script, "make", DEBIAN, image.name()])
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let sweep = Sweep::new(&image);
+    let sweep = Sweep::new(image.name());
     let attempt = hanging(&sweep, "test_gil_held", &[]);
     let hang = hangs(&sweep, &attempt).await;
     let stacks = &hang.stacks;
     assert!(stacks.contains("in test_gil_held"), "{stacks} {:?}", hang.autopsy);
     assert!(sleeps(&read(&attempt.dir, "processes.txt")), "{stacks}");
     hang.end().await;
-    crate::engine::docker(&["rmi", &image]).unwrap();
 }

@@ -60,23 +60,28 @@ impl Place {
 
     /// The rows of results.csv by iteration, each a map from column to value.
     pub(crate) fn rows(&self, sweep: &str) -> BTreeMap<u32, BTreeMap<String, String>> {
-        let mut reader = csv::Reader::from_path(self.path(sweep).join("results.csv")).unwrap();
-        let header = reader.headers().unwrap().clone();
-        let mut rows = BTreeMap::new();
-        for row in reader.records().map(Result::unwrap) {
-            let row: BTreeMap<String, String> = header
-                .iter()
-                .map(str::to_owned)
-                .zip(row.iter().map(str::to_owned))
-                .collect();
-            let iteration: u32 = row["iteration"].parse().unwrap();
-            assert!(
-                rows.insert(iteration, row).is_none(),
-                "iteration {iteration} stands twice in results.csv"
-            );
-        }
-        rows
+        rows(&self.path(sweep))
     }
+}
+
+/// The rows of a sweep's results.csv by iteration, each a map from column to value.
+pub(crate) fn rows(sweep: &Path) -> BTreeMap<u32, BTreeMap<String, String>> {
+    let mut reader = csv::Reader::from_path(sweep.join("results.csv")).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let mut rows = BTreeMap::new();
+    for row in reader.records().map(Result::unwrap) {
+        let row: BTreeMap<String, String> = header
+            .iter()
+            .map(str::to_owned)
+            .zip(row.iter().map(str::to_owned))
+            .collect();
+        let iteration: u32 = row["iteration"].parse().unwrap();
+        assert!(
+            rows.insert(iteration, row).is_none(),
+            "iteration {iteration} stands twice in results.csv"
+        );
+    }
+    rows
 }
 
 /// What came of a call.

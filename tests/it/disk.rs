@@ -5,8 +5,8 @@ use std::fs;
 use crate::cli::Place;
 use crate::place::{Mount, skip};
 
-/// Nothing false is recorded, what is said names the disk and
-/// what to do, and once there is room the same command completes the sweep.
+/// Nothing false is recorded, what is said names the disk and what to do, and once there is room the same command
+/// completes the sweep.
 #[track_caller]
 fn completed_once_there_is_room(disk: &Mount, which: &str) {
     let place = Place::passing();

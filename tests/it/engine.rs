@@ -113,6 +113,35 @@ pub(crate) fn debian() -> bool {
     })
 }
 
+/// An image that only one test has, so that it may be taken away; it goes with the test.
+pub(crate) struct OwnImage(String);
+
+impl OwnImage {
+    /// The Debian image once more, under an id of its own.
+    pub(crate) fn copy(purpose: &str) -> OwnImage {
+        let image = OwnImage::named(purpose);
+        let container = docker(&["create", DEBIAN, "true"]).unwrap();
+        docker(&["commit", &container, &image.0]).unwrap();
+        docker(&["rm", &container]).unwrap();
+        image
+    }
+
+    /// A name to make one under.
+    pub(crate) fn named(purpose: &str) -> OwnImage {
+        OwnImage(format!("reproduce-flaky-it:{purpose}-{}", std::process::id()))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for OwnImage {
+    fn drop(&mut self) {
+        docker(&["rmi", "-f", &self.0]);
+    }
+}
+
 /// Runs one test of this binary in a process of its own, as a role that another test gives it.
 pub(crate) fn role(name: &str, environment: &[(&str, &str)], before: &[&str]) -> Output {
     static ONE: Mutex<()> = Mutex::new(());

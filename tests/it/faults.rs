@@ -1,19 +1,22 @@
 //! Faults, injected for real: after each no recorded iteration is lost or doubled, nothing half-written is read, and
 //! what is said says what to do.
 
+mod own_engine;
+
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use reproduce_flaky::failpoint::Step;
 
 use crate::cli::Place;
 use crate::debian::Programs;
-use crate::engine::{DEBIAN, containers_of, daemon, debian, docker, has, is_root};
-use crate::place::{end_processes_of, skip};
+use crate::engine::{OwnImage, containers_of, daemon, debian, docker};
+use crate::place::end_processes_of;
 use crate::sessions::PATIENCE;
+use own_engine::Engine;
 
 const LOCAL: [&str; 4] = ["--backend", "local", "--progress", "none"];
 const HOST: [&str; 4] = ["--image", "host", "--progress", "none"];
@@ -99,119 +102,6 @@ fn a_kill_at_any_step_of_an_iteration_leaves_no_container_behind_once_the_sweep_
         place.run(&words).exits(0);
         three_are_recorded(&place);
         assert_eq!(containers_of(place.dir.path()), "", "{step:?}");
-    }
-}
-
-/// An engine of this test's own, in a network of its own.
-struct Engine {
-    dir: tempfile::TempDir,
-    daemon: Option<Child>,
-}
-
-impl Engine {
-    /// `None`, with the reason, where one cannot be started.
-    fn start() -> Option<Engine> {
-        if !daemon() || !is_root() || !has("dockerd") || !has("unshare") {
-            skip("an engine of one's own takes dockerd and root");
-            return None;
-        }
-        let mut engine = Engine {
-            dir: tempfile::tempdir().unwrap(),
-            daemon: None,
-        };
-        fs::write(engine.dir.path().join("daemon.json"), "{}").unwrap();
-        engine.up().then_some(engine)
-    }
-
-    fn address(&self) -> String {
-        format!("unix://{}/engine.sock", self.dir.path().display())
-    }
-
-    fn answers(&self) -> bool {
-        let mut command = Command::new("docker");
-        command
-            .args(["-H", &self.address(), "version"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command.status().unwrap().success()
-    }
-
-    /// Without a network namespace of its own, a second daemon would take the bridge of the first one away.
-    fn up(&mut self) -> bool {
-        let at = |name: &str| self.dir.path().join(name).display().to_string();
-        let storage = docker(&["info", "--format", "{{.Driver}}"]).unwrap();
-        let log = fs::File::create(at("log")).unwrap();
-        let daemon = Command::new("unshare")
-            .args([
-                "--net",
-                "dockerd",
-                "--config-file",
-                &at("daemon.json"),
-                "--data-root",
-                &at("data"),
-            ])
-            .args([
-                "--exec-root",
-                &at("exec"),
-                "--pidfile",
-                &at("pid"),
-                "-H",
-                &self.address(),
-            ])
-            .args([
-                "--bridge",
-                "none",
-                "--iptables=false",
-                "--ip-masq=false",
-                "--storage-driver",
-                &storage,
-            ])
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.daemon = Some(daemon);
-        let until = Instant::now() + PATIENCE;
-        while !self.answers() {
-            let daemon = self.daemon.as_mut().unwrap();
-            if daemon.try_wait().unwrap().is_some() || Instant::now() > until {
-                skip(&fs::read_to_string(self.dir.path().join("log")).unwrap_or_default());
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        true
-    }
-
-    /// Asks it to end, as a restart of the service does.
-    fn down(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
-            let pid = rustix::process::Pid::from_child(&daemon);
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            daemon.wait().unwrap();
-        }
-    }
-
-    fn sweep(&self, place: &Place, flags: &[&str]) -> Command {
-        let mut command = place.command(&[&HOST[..], &["--network", "none", "-e", "3"], flags].concat());
-        command.env("DOCKER_HOST", self.address());
-        command
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        self.down();
-        // What a daemon that ended in a hurry left mounted would keep its directory from being removed.
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let below = self.dir.path().display().to_string();
-        for mount in mounts
-            .lines()
-            .filter_map(|line| line.split(' ').nth(1))
-            .filter(|at| at.starts_with(&below))
-        {
-            let _ = Command::new("umount").args(["-l", mount]).status();
-        }
     }
 }
 
@@ -356,14 +246,11 @@ fn an_image_that_is_removed_in_the_middle_ends_the_sweep_with_words_and_what_was
         return;
     }
     let place = Place::passing();
-    // An image that only this test has.
-    let name = format!("reproduce-flaky-it:removed-{}", std::process::id());
-    let container = docker(&["create", DEBIAN, "true"]).unwrap();
-    docker(&["commit", &container, &name]).unwrap();
-    docker(&["rm", &container]).unwrap();
+    let image = OwnImage::copy("removed");
+    let name = image.name();
     let archive = place.path("image.tar").display().to_string();
-    docker(&["save", "-o", &archive, &name]).unwrap();
-    let words = ["--image", &name, "--progress", "none", "--no-prestart", "-e", "500"];
+    docker(&["save", "-o", &archive, name]).unwrap();
+    let words = ["--image", name, "--progress", "none", "--no-prestart", "-e", "500"];
     let mut sweep = place
         .command(&words)
         .stdout(Stdio::null())
@@ -372,7 +259,7 @@ fn an_image_that_is_removed_in_the_middle_ends_the_sweep_with_words_and_what_was
         .unwrap();
     wait_until(|| place.path("logs/serial/run001").exists());
     // The engine refuses as long as a container runs, which is not so between two iterations.
-    wait_until(|| docker(&["rmi", "-f", &name]).is_some() && docker(&["image", "inspect", &name]).is_none());
+    wait_until(|| docker(&["rmi", "-f", name]).is_some() && docker(&["image", "inspect", name]).is_none());
     let status = sweep.wait().unwrap();
     let mut said = String::new();
     std::io::Read::read_to_string(&mut sweep.stderr.take().unwrap(), &mut said).unwrap();
@@ -391,7 +278,6 @@ fn an_image_that_is_removed_in_the_middle_ends_the_sweep_with_words_and_what_was
     let rows = place.rows("logs/serial");
     assert_eq!(rows.len(), recorded + 2);
     assert!(rows.values().all(|row| row["verdict"] == "passed"), "{rows:?}");
-    docker(&["rmi", "-f", &name]);
 }
 
 #[test]

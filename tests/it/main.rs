@@ -4,6 +4,7 @@
 
 mod ahead;
 mod autopsy;
+mod browser;
 mod bundle;
 mod ci;
 mod cli;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::cli::Ran;
+use crate::cli::{Ran, rows};
 use crate::engine::{daemon, has, is_root};
 
 /// Runs the tool where the example's settings are.
@@ -166,13 +166,9 @@ fn an_abort_among_four_workers_is_repeated_from_the_tests_that_ran_before_it() {
 /// The first iteration of a sweep that is of a class.
 #[track_caller]
 fn run_of(logs: &Path, sweep: &str, class: &str) -> PathBuf {
-    let mut table = csv::Reader::from_path(logs.join(sweep).join("results.csv")).unwrap();
-    let header = table.headers().unwrap().clone();
-    let at = |name: &str| header.iter().position(|column| column == name).unwrap();
-    let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
-    let found = rows.iter().find(|row| row[at("categories")].contains(class));
-    let found = found.unwrap_or_else(|| panic!("none is {class}: {rows:?}"));
-    let number: u32 = found[at("iteration")].parse().unwrap();
+    let rows = rows(&logs.join(sweep));
+    let found = rows.iter().find(|(_, row)| row["categories"].contains(class));
+    let (number, _) = found.unwrap_or_else(|| panic!("none is {class}: {rows:?}"));
     logs.join(sweep).join(format!("run{number:03}"))
 }
 

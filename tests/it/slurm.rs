@@ -318,13 +318,10 @@ fn a_node_without_the_image_loads_it_from_the_shared_directory() {
     }
     let Some(cluster) = Cluster::start() else { return };
     let place = Place::passing();
-    // An image that only this test has, so that it may be removed.
-    let name = format!("reproduce-flaky-it:tar-{}", std::process::id());
-    let container = crate::engine::docker(&["create", crate::engine::DEBIAN, "true"]).unwrap();
-    crate::engine::docker(&["commit", &container, &name]).unwrap();
-    crate::engine::docker(&["rm", &container]).unwrap();
+    let image = crate::engine::OwnImage::copy("tar");
+    let name = image.name();
     let tar = place.path("image.tar").display().to_string();
-    crate::engine::docker(&["save", "-o", &tar, &name]).unwrap();
+    crate::engine::docker(&["save", "-o", &tar, name]).unwrap();
     for node in ["n1", "n2", "n3"] {
         let words = ["update", &format!("nodename={node}"), "state=drain", "reason=test"];
         assert!(cluster.call("scontrol", &words).status().unwrap().success());
@@ -333,7 +330,7 @@ fn a_node_without_the_image_loads_it_from_the_shared_directory() {
         "--engine",
         "slurm",
         "-i",
-        &name,
+        name,
         "--image-tar",
         &tar,
         "-e",
@@ -347,14 +344,13 @@ fn a_node_without_the_image_loads_it_from_the_shared_directory() {
         .spawn()
         .unwrap();
     until("the sweep in the queue", || !cluster.ask("squeue", &["-h"]).is_empty());
-    crate::engine::docker(&["rmi", &name]).unwrap();
+    crate::engine::docker(&["rmi", name]).unwrap();
     for node in ["n1", "n2", "n3"] {
         let words = ["update", &format!("nodename={node}"), "state=resume"];
         assert!(cluster.call("scontrol", &words).status().unwrap().success());
     }
     ran(sweep).exits(0);
     recorded_once(&place, 2);
-    crate::engine::docker(&["rmi", &name]);
 }
 
 #[test]
