@@ -23,7 +23,7 @@ pub struct Args {
     /// Times the list is run.
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub times: u32,
-    /// Test to look at, where several failed; else the first of them.
+    /// Test to look at, where several failed; else the one a process died in, else the first of them.
     #[arg(long, value_name = "ID")]
     pub test: Option<String>,
     /// Look for a shorter list that still fails.

@@ -13,6 +13,7 @@ use crate::cli::show::Args;
 use crate::exit_code::ExitCode;
 use crate::judge::{RunFiles, SignatureSet};
 use crate::message;
+use crate::model::replay::strongest;
 use crate::model::{BackendKind, Evidence, Outcome};
 use crate::pytest::lines::Lines;
 use crate::pytest::trail;
@@ -176,13 +177,13 @@ fn excerpt(evidence: &Evidence, texts: &BTreeMap<(&str, u64), String>) -> Excerp
     }
 }
 
-/// What ran before the first failing test, where the trail is there to tell.
+/// What ran before the test that `replay` repeats, where the trail is there to tell.
 fn before(files: &dyn RunFiles, outcome: &Outcome) -> anyhow::Result<Option<(String, Vec<String>)>> {
     let Some(reader) = files.trail()? else {
         return Ok(None);
     };
     let trail = trail::read(reader).context("failed to read the trail")?;
-    let Some(test) = outcome.failing_tests.first() else {
+    let Some(test) = strongest(outcome) else {
         return Ok(None);
     };
     let own = trail.tests.iter().rev().find(|entry| entry.id == *test);

@@ -14,7 +14,8 @@ pub struct Target {
     pub test: Option<String>,
     /// What its failure is called; any of them will do.
     pub categories: Vec<String>,
-    /// What the recorded run came to; where it hung beside this test's crash, the crash.
+    /// How this failure ended: as the recorded run did, unless a process is known to have died in this test or in
+    /// another one.
     pub outcome: OutcomeKind,
     /// Whether the recorded run names any failing test.
     pub is_named: bool,
@@ -32,8 +33,9 @@ pub enum Seen {
 }
 
 impl Target {
-    /// The failure of a test, the first failing one unless another is asked for. `None` where the outcome is no failure
-    /// of tests, or the test that is asked for did not fail in it. Where it names no test at all, only the user knows.
+    /// The failure of a test: unless one is asked for, the one a process died in, else the first failing one. `None`
+    /// where the outcome is no failure of tests, or the test that is asked for did not fail in it. Where it names no test
+    /// at all, only the user knows.
     #[must_use]
     pub fn of(outcome: &Outcome, asked: Option<&str>) -> Option<Target> {
         if outcome.verdict != Verdict::Failed {
@@ -42,18 +44,13 @@ impl Target {
         let test = match asked {
             Some(asked) if outcome.failing_tests.is_empty() => Some(asked),
             Some(asked) => Some(failing(outcome, asked)?),
-            None => outcome.failing_tests.first().map(String::as_str),
+            None => strongest(outcome),
         };
         let categories = categories(outcome, test);
-        let is_death = outcome.outcome == OutcomeKind::Hung && categories == BTreeSet::from([CRASH]);
         Some(Target {
+            outcome: ending(outcome, test, &categories),
             categories: categories.into_iter().map(str::to_owned).collect(),
             test: test.map(str::to_owned),
-            outcome: if is_death {
-                OutcomeKind::Crashed
-            } else {
-                outcome.outcome
-            },
             is_named: !outcome.failing_tests.is_empty(),
         })
     }
@@ -94,6 +91,36 @@ impl Target {
     #[must_use]
     pub fn category(&self) -> &str {
         self.categories.first().map_or("UNKNOWN", String::as_str)
+    }
+}
+
+/// The failing test that says most about the run: where it crashed, the one that died, whichever failed before it.
+#[must_use]
+pub fn strongest(outcome: &Outcome) -> Option<&str> {
+    let mut tests = outcome.failing_tests.iter().map(String::as_str);
+    let first = tests.clone().next();
+    if outcome.outcome != OutcomeKind::Crashed {
+        return first;
+    }
+    tests.find(|test| died_in(outcome, test)).or(first)
+}
+
+/// Whether a process is known to have died in this test.
+fn died_in(outcome: &Outcome, test: &str) -> bool {
+    let mut named = outcome.crashes.iter().filter_map(|crash| crash.test.as_deref());
+    named.any(|named| named == test)
+}
+
+/// How the failure of these categories in this test ended.
+fn ending(outcome: &Outcome, test: Option<&str>, categories: &BTreeSet<&str>) -> OutcomeKind {
+    let elsewhere = |test: &str| {
+        let mut others = outcome.failing_tests.iter().filter(|other| *other != test);
+        !died_in(outcome, test) && others.any(|other| died_in(outcome, other))
+    };
+    match outcome.outcome {
+        OutcomeKind::Hung if *categories == BTreeSet::from([CRASH]) => OutcomeKind::Crashed,
+        OutcomeKind::Crashed if test.is_some_and(elsewhere) => OutcomeKind::Failed,
+        kind => kind,
     }
 }
 
@@ -149,11 +176,10 @@ fn categories<'a>(outcome: &'a Outcome, test: Option<&str>) -> BTreeSet<&'a str>
     }
     // Where one process died and another one hung, a test is in one of the two.
     if outcome.outcome == OutcomeKind::Hung && all().any(|category| category == CRASH) {
-        let died = |of: &str| outcome.crashes.iter().any(|crash| crash.test.as_deref() == Some(of));
-        if died(test) {
+        if died_in(outcome, test) {
             return BTreeSet::from([CRASH]);
         }
-        if outcome.failing_tests.iter().any(|other| died(other)) {
+        if outcome.failing_tests.iter().any(|other| died_in(outcome, other)) {
             return all().filter(|category| *category != CRASH).collect();
         }
     }
@@ -246,6 +272,33 @@ mod tests {
     }
 
     #[test]
+    fn where_a_process_died_its_test_is_the_one_though_another_failed_before() {
+        let (x, y) = ("a.py::x", "a.py::y");
+        let mut both = ended(OutcomeKind::Crashed, &[x, y], &[("A2", Some(x)), ("B1", None)]);
+        both.crashes.push(crash(Some(y)));
+        let died = Target::of(&both, None).unwrap();
+        assert_eq!((died.test.as_deref(), died.category()), (Some(y), "B1"));
+        assert_eq!(died.outcome, OutcomeKind::Crashed);
+        let failed = Target::of(&both, Some(x)).unwrap();
+        assert_eq!((failed.category(), failed.outcome), ("A2", OutcomeKind::Failed));
+        // The death has no name: whoever failed first.
+        both.crashes = vec![crash(None)];
+        let first = Target::of(&both, None).unwrap();
+        assert_eq!((first.test.as_deref(), first.outcome), (Some(x), OutcomeKind::Crashed));
+    }
+
+    fn crash(test: Option<&str>) -> Crash {
+        Crash {
+            kind: CrashKind::Worker,
+            late: false,
+            test: test.map(str::to_owned),
+            worker: Some("gw1".to_owned()),
+            frame: None,
+            line: None,
+        }
+    }
+
+    #[test]
     fn the_first_failing_test_is_the_one_unless_another_is_asked_for() {
         let outcome = outcome(&["a.py::x", "a.py::y"], &[("A1", Some("a.py::x")), ("B1", None)]);
         let first = Target::of(&outcome, None).unwrap();
@@ -280,14 +333,7 @@ mod tests {
     fn of_a_run_that_crashed_and_hung_each_test_has_its_own_name() {
         let (x, y) = ("a.py::x", "a.py::y");
         let mut both = ended(OutcomeKind::Hung, &[x, y], &[("A4", None), ("B1", None)]);
-        both.crashes.push(Crash {
-            kind: CrashKind::Worker,
-            late: false,
-            test: Some(x.to_owned()),
-            worker: Some("gw1".to_owned()),
-            frame: None,
-            line: None,
-        });
+        both.crashes.push(crash(Some(x)));
         let crashed = Target::of(&both, None).unwrap();
         assert_eq!((crashed.category(), crashed.outcome), ("B1", OutcomeKind::Crashed));
         assert_eq!(

@@ -101,9 +101,13 @@ fn write_run(out: &mut String, run: &Run<'_>) -> std::fmt::Result {
     list(out, "died", &outcome.crashes.iter().map(crash).collect::<Vec<_>>())?;
     list(out, "notes", &outcome.notes)?;
     if let Some((worker, tests)) = &run.before {
-        let shown = tests.len().min(5);
-        let title = format!("{} tests ran before it in {worker}, the last of them", tests.len());
-        list(out, &title, &tests[tests.len() - shown..])?;
+        const SHOWN: usize = 5;
+        let title = match tests.len() {
+            1 => format!("one test ran before it in {worker}"),
+            number if number <= SHOWN => format!("{number} tests ran before it in {worker}"),
+            number => format!("{number} tests ran before it in {worker}, the last of them"),
+        };
+        list(out, &title, &tests[tests.len().saturating_sub(SHOWN)..])?;
     }
     let files: Vec<String> = run
         .files

@@ -230,6 +230,28 @@ fn what_ran_in_a_worker_of_several_is_replayed_in_one_process() {
 }
 
 #[test]
+fn of_a_run_in_which_a_test_failed_before_the_crash_the_crash_is_replayed() {
+    let suite = "import os\n\ndef test_first():\n    assert False\n\ndef test_second():\n    os.abort()\n";
+    let place = Place::new(&[("test_a.py", suite)]);
+    place.run(&["--backend", "local", "-p", "1", "-e", "1"]).exits(3);
+    let words = ["replay", "logs/n1/run001", "--times", "1", "--format", "json"];
+    let crash = place.run(&words).exits(3);
+    assert!(crash.err().contains("test_second crashed (B1)"), "{}", crash.err());
+    assert_eq!(object(&crash)["failed"], 1);
+    let asked = [&words[..], &["--test", "test_a.py::test_first"]].concat();
+    let failure = place.run(&asked).exits(3);
+    assert!(
+        failure.err().contains("test_first failed (UNKNOWN)"),
+        "{}",
+        failure.err()
+    );
+    assert_eq!(object(&failure)["failed"], 1);
+    let show = place.run(&["show", "logs/n1/run001"]).exits(0);
+    let before = "one test ran before it in gw0\n  test_a.py::test_first\n";
+    assert!(show.out().contains(before), "{}", show.out());
+}
+
+#[test]
 fn runs_without_a_trail_are_replayed_as_far_as_the_console_tells() {
     let place = place();
     place

@@ -77,7 +77,7 @@ impl Source {
         })
     }
 
-    /// The failure of the run, of the first failing test unless another is asked for.
+    /// The failure of the run that [`Target::of`] chooses, or that of the test that is asked for.
     pub(super) fn failure(&self, asked: Option<&str>) -> anyhow::Result<Failure> {
         let shown = self.shown.display();
         if self.outcome.verdict != Verdict::Failed {
@@ -181,9 +181,10 @@ impl Failure {
     /// What is about to be repeated, in a line.
     pub(super) fn described(&self, source: &Source) -> String {
         let before = self.tests.len() - 1;
+        let ended = ended(self.target.outcome);
         let what = match &self.target.test {
-            Some(test) => format!("{test} {}", ended(source.outcome.outcome)),
-            None => format!("the session {} after its last test", ended(source.outcome.outcome)),
+            Some(test) => format!("{test} {ended}"),
+            None => format!("the session {ended} after its last test"),
         };
         let place = match &self.worker {
             Some(worker) => format!(" in {worker}"),
