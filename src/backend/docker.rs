@@ -21,6 +21,7 @@ mod engine;
 mod fresh;
 mod gate;
 mod images;
+mod lacks;
 mod noise;
 mod ownership;
 mod plan;
@@ -34,9 +35,10 @@ use ahead::{Ahead, Waiting};
 use engine::Engine;
 use fresh::{Fresh, Means};
 use images::import;
+use lacks::Lacks;
 use ownership::Ownership;
 use plan::{Image, Plan};
-use recipe::{Instance, Lacks};
+use recipe::Instance;
 use removal::{ATTEMPT, ITERATION, Remover, SWEEP};
 
 pub use engine::{Facts, facts};
@@ -89,6 +91,10 @@ async fn make(spec: &Spec, plugin: Option<&Plugin>, tell: Tell<'_>) -> Result<Do
         let (id, config) = images::find_or_load(&engine, &spec.image, archive).await?;
         Plan::named(spec, plugin.as_deref(), engine.is_here(), &id, config)?
     };
+    let lacks = match engine.socket() {
+        Some(socket) => Lacks::foresee(socket, &plan.recipe.ulimits, &spec.container).await,
+        None => Lacks::default(),
+    };
     Ok(Docker {
         remover: Remover::new(Arc::clone(&engine)),
         ahead: Ahead::new(spec, &engine),
@@ -96,7 +102,7 @@ async fn make(spec: &Spec, plugin: Option<&Plugin>, tell: Tell<'_>) -> Result<Do
         creator: Creator::current(),
         plan,
         means: OnceLock::new(),
-        lacks: Mutex::default(),
+        lacks: Mutex::new(lacks),
         noise: Mutex::default(),
         notes,
     })

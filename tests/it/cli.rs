@@ -3,9 +3,11 @@
 //! 400 lines long because the same promises are held on both backends, by the same functions.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -49,6 +51,7 @@ impl Place {
             .args(words)
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
+            .env("PATH", search_path())
             .env("LC_ALL", "C.UTF-8")
             .env("NO_COLOR", "1");
         command
@@ -62,6 +65,23 @@ impl Place {
     pub(crate) fn rows(&self, sweep: &str) -> BTreeMap<u32, BTreeMap<String, String>> {
         rows(&self.path(sweep))
     }
+}
+
+/// The caller's `PATH` with the directory of its Python before it: where `python3` is a script that looks for the one that
+/// is meant, as with pyenv, each of the suite's many starts would cost as much as a session.
+pub(crate) fn search_path() -> &'static OsStr {
+    static PATH: LazyLock<OsString> = LazyLock::new(|| {
+        let own = std::env::var_os("PATH").unwrap_or_default();
+        let asked = Command::new("python3")
+            .args(["-c", "import os, sys; print(os.path.dirname(sys.executable))"])
+            .output();
+        let Some(asked) = asked.ok().filter(|asked| asked.status.success()) else {
+            return own;
+        };
+        let python = PathBuf::from(String::from_utf8_lossy(&asked.stdout).trim_end());
+        std::env::join_paths(std::iter::once(python).chain(std::env::split_paths(&own))).unwrap()
+    });
+    &PATH
 }
 
 /// The rows of a sweep's results.csv by iteration, each a map from column to value.

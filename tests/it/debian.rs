@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use fs2::FileExt;
 
+use crate::cli::search_path;
 use crate::place::skip;
 
 /// Where a program is looked for on the machine: its own PATH, and what of it only root has.
@@ -55,9 +56,8 @@ impl Programs {
     /// What a process needs in its environment so that it and what it starts find programs and libraries.
     pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
         let Some(root) = &self.root else { return Vec::new() };
-        let own = std::env::var_os("PATH").unwrap_or_default();
-        let path =
-            std::env::join_paths([root.join("programs")].into_iter().chain(std::env::split_paths(&own))).unwrap();
+        let own = std::env::split_paths(search_path());
+        let path = std::env::join_paths([root.join("programs")].into_iter().chain(own)).unwrap();
         let libraries = fs::read_to_string(root.join("libraries")).unwrap();
         vec![("PATH", path), ("LD_LIBRARY_PATH", libraries.trim().into())]
     }

@@ -510,7 +510,7 @@ test_pass.py .                                                           [100%]
 
 #[test]
 fn more_iterations_than_an_array_may_have_are_chained_blocks() {
-    // Fifteen hundred against Slurm's own limit take a quarter of an hour.
+    // Fifteen hundred against Slurm's own limit take five minutes of a machine; CI runs them by themselves.
     let long = std::env::var_os("REPRODUCE_FLAKY_LONG_TESTS").is_some();
     let (size, last) = if long { (1001, 1500) } else { (21, 30) };
     let Some(cluster) = Cluster::start_with(&format!("MaxArraySize={size}\n")) else {

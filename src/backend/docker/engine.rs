@@ -158,7 +158,12 @@ impl Engine {
 
     /// Whether its paths are this machine's.
     pub(super) fn is_here(&self) -> bool {
-        self.address.starts_with("unix://")
+        self.socket().is_some()
+    }
+
+    /// Its socket, where it has one on this machine.
+    pub(super) fn socket(&self) -> Option<&Path> {
+        self.address.strip_prefix("unix://").map(Path::new)
     }
 
     /// What an error of a request means.

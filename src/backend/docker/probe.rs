@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::recipe::{self, Lacks, WORKSPACE};
+use super::lacks::Lacks;
+use super::recipe::{self, WORKSPACE};
 use super::removal::SWEEP;
 use super::{Docker, container_name, gate};
 use crate::backend::host::Bind;

@@ -10,6 +10,7 @@ use bollard::models::{
 };
 
 use super::gate;
+use super::lacks::Lacks;
 use crate::backend::BackendError;
 use crate::backend::host::Bind;
 use crate::model::spec::{Container, Recipe as Part};
@@ -71,38 +72,6 @@ pub(super) struct Instance {
     pub(super) lacks: Lacks,
     /// Where it is held until its turn; `None` for one that runs at once.
     pub(super) gate: Option<gate::Place>,
-}
-
-/// What an engine turned out not to be able to do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Lacks {
-    /// Limits that it may not set as the recipe has them, with what is set instead; `None` for one that it may not
-    /// set at all.
-    pub(super) limits: Vec<(String, Option<i64>)>,
-    /// Whether it has no init process to give.
-    pub(super) init: bool,
-}
-
-impl Lacks {
-    /// Learns from an engine's words for a container that it could not make. `false` if there is nothing to learn:
-    /// nothing of the recipe's own is in the way, or that is left out already.
-    pub(super) fn learn(&mut self, cause: &str, container: &Container) -> bool {
-        // Podman's init is a package of its own.
-        if cause.contains("init binary not found") && container.has(Part::Init) && !self.init {
-            self.init = true;
-            return true;
-        }
-        let Some(name) = refused_limit(cause, container) else {
-            return false;
-        };
-        match self.limits.iter_mut().find(|(known, _)| known == name) {
-            None => self.limits.push((name.to_owned(), own_limit(name))),
-            // Podman lowers its own before it sets those of others.
-            Some((_, limit @ Some(_))) => *limit = limit.map(|limit| limit / 2).filter(|limit| *limit > 1000),
-            Some((_, None)) => return false,
-        }
-        true
-    }
 }
 
 impl Recipe {
@@ -313,47 +282,6 @@ pub(super) fn ulimits(container: &Container) -> Result<Vec<(String, i64, i64)>, 
     Ok(limits)
 }
 
-/// The limit of the recipe's own that an engine without the right to raise limits stumbled over, from its words
-/// for a container that could not be started. One that was asked for is not given up.
-fn refused_limit(cause: &str, container: &Container) -> Option<&'static str> {
-    let cause = cause.to_lowercase();
-    if !cause.contains("rlimit") {
-        return None;
-    }
-    // runc says the number (getrlimit(2)'s constants on Linux), crun the name.
-    // Podman sets nproc and nofile by itself, higher than its own, unless it is told others.
-    [
-        ("stack", "rlimit type 3"),
-        ("core", "rlimit type 4"),
-        ("nproc", "rlimit type 6"),
-        ("nofile", "rlimit type 7"),
-        ("memlock", "rlimit type 8"),
-    ]
-    .into_iter()
-    .find(|(name, number)| cause.contains(number) || cause.contains(&format!("rlimit_{name}")))
-    .map(|(name, _)| name)
-    .filter(|name| {
-        !container
-            .ulimits
-            .iter()
-            .any(|given| given.starts_with(&format!("{name}=")))
-    })
-}
-
-/// This process's own hard limit, which an engine beside it, or below it, has too.
-fn own_limit(name: &str) -> Option<i64> {
-    use rustix::process::{Resource, getrlimit};
-    let resource = match name {
-        "stack" => Resource::Stack,
-        "core" => Resource::Core,
-        "nproc" => Resource::Nproc,
-        "nofile" => Resource::Nofile,
-        "memlock" => Resource::Memlock,
-        _ => return None,
-    };
-    i64::try_from(getrlimit(resource).maximum?).ok()
-}
-
 fn ulimit(text: &str) -> Option<(String, i64, i64)> {
     let (name, values) = text.split_once('=')?;
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
@@ -407,16 +335,6 @@ mod tests {
             })
             .is_err()
         );
-    }
-
-    #[test]
-    fn a_limit_is_given_up_only_if_nobody_asked_for_it() {
-        let cause = "error setting rlimits for ready process: error setting rlimit type 8: operation not permitted";
-        let mut container = Container::default();
-        assert_eq!(refused_limit(cause, &container), Some("memlock"));
-        assert_eq!(refused_limit("no such file", &container), None);
-        container.ulimits = vec!["memlock=-1".to_owned()];
-        assert_eq!(refused_limit(cause, &container), None);
     }
 
     #[test]

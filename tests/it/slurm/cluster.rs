@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::cli::{Ran, until};
+use crate::cli::{Ran, search_path, until};
 use crate::debian::Programs;
 use crate::engine::is_root;
 use crate::place::skip;
@@ -115,7 +115,7 @@ impl Cluster {
     /// PATH with a directory before this cluster's programs.
     pub(super) fn path_behind(&self, dir: &Path) -> OsString {
         let own = self.environment().into_iter().find(|(name, _)| *name == "PATH");
-        let own = own.map_or_else(|| std::env::var_os("PATH").unwrap(), |(_, path)| path);
+        let own = own.map_or_else(|| search_path().to_owned(), |(_, path)| path);
         std::env::join_paths([dir.to_owned()].into_iter().chain(std::env::split_paths(&own))).unwrap()
     }
 
