@@ -79,6 +79,8 @@ pub struct Progress<'a> {
     pub status: Option<Status>,
     /// The xdist worker it ran on.
     pub worker: Option<&'a str>,
+    /// How much of the session was done then.
+    pub percent: Option<u32>,
     /// What else stands on the line.
     pub rest: &'a str,
 }
@@ -102,6 +104,7 @@ pub fn progress(text: &str) -> Option<Progress<'_>> {
             id,
             status: Some(status),
             worker: None,
+            percent: percent_at_end(rest),
             rest,
         });
     }
@@ -115,6 +118,7 @@ pub fn progress(text: &str) -> Option<Progress<'_>> {
                 id: text[..at].trim_end(),
                 status: Some(status),
                 worker: None,
+                percent: percent_at_end(rest),
                 rest,
             });
         }
@@ -123,6 +127,7 @@ pub fn progress(text: &str) -> Option<Progress<'_>> {
         id,
         status: None,
         worker: None,
+        percent: None,
         rest: rest.trim(),
     })
 }
@@ -132,9 +137,12 @@ fn worker_progress(text: &str) -> Option<Progress<'_>> {
     let worker = &text[1..close];
     worker.get(2..)?.parse::<u32>().ok()?;
     let rest = text[close + 1..].trim_start();
-    let rest = match rest.strip_prefix('[') {
-        Some(percent) => percent.split_once(']')?.1.trim_start(),
-        None => rest,
+    let (done, rest) = match rest.strip_prefix('[') {
+        Some(rest) => {
+            let (inside, rest) = rest.split_once(']')?;
+            (percent(inside), rest.trim_start())
+        }
+        None => (None, rest),
     };
     let (word, rest) = rest.split_once(' ')?;
     let status = status(word)?;
@@ -153,6 +161,7 @@ fn worker_progress(text: &str) -> Option<Progress<'_>> {
         id,
         status: Some(status),
         worker: Some(worker),
+        percent: done,
         rest: "",
     })
 }
@@ -178,7 +187,7 @@ fn is_result_tail(text: &str) -> bool {
 pub fn late_status(text: &str) -> Option<Status> {
     let text = text.trim_end();
     let (text, has_percent) = match text.strip_suffix(']').and_then(|rest| rest.rsplit_once('[')) {
-        Some((rest, inside)) if is_percent(inside) => (rest.trim_end(), true),
+        Some((rest, inside)) if percent(inside).is_some() => (rest.trim_end(), true),
         _ => (text, false),
     };
     let start = text
@@ -194,14 +203,21 @@ pub fn late_status(text: &str) -> Option<Status> {
     (has_percent || start == 0).then_some(found)
 }
 
-fn is_percent(inside: &str) -> bool {
-    let inside = inside.trim();
-    inside
-        .strip_suffix('%')
-        .is_some_and(|number| number.trim().parse::<u32>().is_ok())
-        || inside
-            .split_once('/')
-            .is_some_and(|(done, all)| done.trim().parse::<u32>().is_ok() && all.trim().parse::<u32>().is_ok())
+/// What stands between the brackets at the end of a row: `50%`, or `5/10` where tests are counted.
+fn percent(inside: &str) -> Option<u32> {
+    match inside.split_once('/') {
+        Some((done, all)) => {
+            let (done, all): (u64, u64) = (done.trim().parse().ok()?, all.trim().parse().ok()?);
+            u32::try_from(done * 100 / all.max(1)).ok()
+        }
+        None => inside.trim().strip_suffix('%')?.trim().parse().ok(),
+    }
+}
+
+/// How much of the session was done at the end of a row.
+#[must_use]
+pub fn percent_at_end(row: &str) -> Option<u32> {
+    percent(row.trim_end().strip_suffix(']')?.rsplit_once('[')?.1)
 }
 
 /// A row of one letter a test.
@@ -233,18 +249,8 @@ pub fn dots(text: &str) -> Option<Dots<'_>> {
     }
     let (letters, rest) = row.split_at(end);
     let tail = rest.trim();
-    let percent = tail
-        .strip_prefix('[')
-        .and_then(|tail| tail.strip_suffix(']'))
-        .filter(|inside| is_percent(inside));
-    if let Some(inside) = percent {
-        let value = match inside.split_once('/') {
-            Some((done, all)) => {
-                let (done, all): (u64, u64) = (done.trim().parse().ok()?, all.trim().parse().ok()?);
-                u32::try_from(done * 100 / all.max(1)).ok()?
-            }
-            None => inside.trim().trim_end_matches('%').trim().parse().ok()?,
-        };
+    let done = tail.strip_prefix('[').and_then(|tail| tail.strip_suffix(']'));
+    if let Some(value) = done.and_then(percent) {
         if letters.is_empty() && file.is_none() && !row.starts_with(' ') {
             return None;
         }

@@ -112,6 +112,7 @@ impl Reader {
         if let Some(status) = row::late_status(text) {
             session.go_on(number);
             session.late = Some((session.running[0].clone(), status, number));
+            session.percent = row::percent_at_end(text).or(session.percent);
             return true;
         }
         false
@@ -131,6 +132,7 @@ impl Reader {
         settle_late(session);
         session.is_verbose = true;
         session.is_xdist |= progress.worker.is_some();
+        session.percent = progress.percent.or(session.percent);
         let id = progress.id;
         match progress.status {
             None => {
