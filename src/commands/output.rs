@@ -7,10 +7,12 @@ use serde::Serialize;
 
 /// Writes text as it is; color, if it has any, is for a terminal only.
 pub fn text(text: &str) -> anyhow::Result<()> {
-    let mut out = anstream::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .context("failed to write the output")
+    // All at once: a stream that takes color out by itself writes each line, and each end of one, by itself.
+    if anstream::AutoStream::choice(&io::stdout()) == anstream::ColorChoice::Never {
+        let plain = anstream::adapter::strip_str(text).to_string();
+        return bytes(plain.as_bytes());
+    }
+    bytes(text.as_bytes())
 }
 
 /// Writes bytes as they are.

@@ -20,9 +20,14 @@ pub(super) fn careful() -> i32 {
 
 /// Opens a regular file for reading, whatever else may stand under its name.
 pub(super) fn open_regular(path: &Path) -> io::Result<File> {
+    Ok(open_with_length(path)?.0)
+}
+
+fn open_with_length(path: &Path) -> io::Result<(File, u64)> {
     let file = OpenOptions::new().read(true).custom_flags(careful()).open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        Ok((file, metadata.len()))
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
     }
@@ -30,14 +35,14 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
 
 /// Reads a small file of ours; `None` where there is none.
 pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match open_regular(path) {
-        Ok(file) => file,
+    let (file, length) = match open_with_length(path) {
+        Ok(opened) => opened,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     // With a byte to spare, one read takes all and the next one finds the end.
-    let length = file.metadata()?.len().min(LARGEST) + 1;
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    let room = length.min(LARGEST) + 1;
+    let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or_default());
     file.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST {
         return Err(io::Error::new(

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::error::words;
-use super::layout::{EXIT, EXIT_CODE, LOG, OLD_LOG, OUTCOME, SPEC, iteration_of, run_name};
+use super::layout::{EXIT, EXIT_CODE, OUTCOME, SPEC, iteration_of, run_name};
 use super::{StoreError, durable};
 use crate::model::{Exit, Outcome, Spec};
 
@@ -36,8 +36,6 @@ pub struct ScannedRun {
     pub exit: Option<Exit>,
     /// The judgement; `None` where it has to be made from the logs.
     pub outcome: Option<Outcome>,
-    /// Whether there is a log to judge.
-    pub has_log: bool,
     /// What of it could not be read.
     pub problem: Option<String>,
 }
@@ -77,19 +75,18 @@ pub(super) fn list(dir: &Path) -> Result<BTreeMap<u32, PathBuf>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(cause) => return Err(failed(cause)),
     };
-    let mut runs: BTreeMap<u32, PathBuf> = BTreeMap::new();
+    let mut named: Vec<(u32, bool, PathBuf)> = Vec::new();
     for entry in entries {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
-        let Some((name, iteration)) = name.to_str().and_then(|name| Some((name, iteration_of(name)?))) else {
-            continue;
-        };
-        let path = entry.path();
-        if (name == run_name(iteration) || !runs.contains_key(&iteration)) && is_run(&path) {
-            runs.insert(iteration, path);
+        if let Some((name, iteration)) = name.to_str().and_then(|name| Some((name, iteration_of(name)?))) {
+            named.push((iteration, name == run_name(iteration), entry.path()));
         }
     }
-    Ok(runs)
+    let mut runs: Vec<(u32, bool, PathBuf)> = named.into_par_iter().filter(|(_, _, path)| is_run(path)).collect();
+    // Of those with one number the last one stays: ours.
+    runs.par_sort_unstable();
+    Ok(runs.into_iter().map(|(iteration, _, path)| (iteration, path)).collect())
 }
 
 /// Whether a directory holds anything: the script made the directory first and filled it afterwards, and an empty one
@@ -130,9 +127,6 @@ pub fn read_run(iteration: u32, dir: PathBuf) -> ScannedRun {
         iteration,
         exit,
         outcome,
-        has_log: [LOG, OLD_LOG]
-            .iter()
-            .any(|name| durable::open_regular(&dir.join(name)).is_ok()),
         problem: (!problems.is_empty()).then(|| problems.join("; ")),
         dir,
     }

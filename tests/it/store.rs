@@ -634,9 +634,9 @@ fn a_tree_of_the_script_is_read_and_resumed_without_touching_it() {
     let read: Vec<_> = scan
         .runs
         .iter()
-        .map(|run| (run.iteration, run.exit.as_ref().and_then(|exit| exit.code), run.has_log))
+        .map(|run| (run.iteration, run.exit.as_ref().and_then(|exit| exit.code)))
         .collect();
-    assert_eq!(read, [(1, Some(0), true), (2, None, true), (4, Some(134), false)]);
+    assert_eq!(read, [(1, Some(0)), (2, None), (4, Some(134))]);
     assert!(scan.spec.is_none());
 
     let sweep = Sweep::open(logs.path(), &spec(1, 5)).unwrap();
