@@ -77,19 +77,19 @@ pub(super) async fn open(
 async fn make(spec: &Spec, plugin: Option<&Plugin>, tell: Tell<'_>) -> Result<Docker, BackendError> {
     let placing = spec.placing.as_ref();
     let engine = Arc::new(Engine::connect_to(placing.and_then(|placing| placing.docker_host.as_deref())).await?);
-    let plugin = plugin.map(packages::keep_plugin).transpose()?;
+    let kept = plugin.map(packages::keep_plugin).transpose()?;
     let mut notes = Vec::new();
     let plan = if spec.image == HOST {
-        let (report, fetched) = host_python(spec, tell).await?;
+        let (report, fetched) = host_python(spec, plugin, tell).await?;
         let rootless = engine.facts.is_rootless;
-        let (mut plan, root) = Plan::host(spec, plugin.as_deref(), rootless, &report, fetched.as_ref())?;
+        let (mut plan, root) = Plan::host(spec, kept.as_deref(), rootless, &report, fetched.as_ref())?;
         plan.recipe.image = import(&engine, &root).await?;
         notes.extend(fetched.map(|fetched| fetched.note));
         plan
     } else {
         let archive = placing.and_then(|placing| placing.image_tar.as_deref());
         let (id, config) = images::find_or_load(&engine, &spec.image, archive).await?;
-        Plan::named(spec, plugin.as_deref(), engine.is_here(), &id, config)?
+        Plan::named(spec, kept.as_deref(), engine.is_here(), &id, config)?
     };
     let lacks = match engine.socket() {
         Some(socket) => Lacks::foresee(socket, &plan.recipe.ulimits, &spec.container).await,
@@ -133,10 +133,14 @@ pub async fn equivalent_docker_run(
         .command_line(&image, &plan.session(attempt), &plan.secrets()))
 }
 
-async fn host_python(spec: &Spec, tell: Tell<'_>) -> Result<(Report, Option<packages::Packages>), BackendError> {
+async fn host_python(
+    spec: &Spec,
+    plugin: Option<&Plugin>,
+    tell: Tell<'_>,
+) -> Result<(Report, Option<packages::Packages>), BackendError> {
     // The caller's search path for modules is not part of the toolchain, and most of it is not visible inside.
     let report = toolchain::examine(&spec.directory, &[("PYTHONPATH".to_owned(), None)]).await?;
-    let fetched = packages::complete(&report, spec.host_requirements.as_deref(), tell).await?;
+    let fetched = packages::complete(&report, spec.host_requirements.as_deref(), plugin, tell).await?;
     Ok((report, fetched))
 }
 

@@ -79,7 +79,7 @@ pub(super) async fn open(
     if let Some(plugin) = plugin {
         modules.push(packages::keep_plugin(plugin)?.to_string_lossy().into_owned());
     }
-    if let Some(fetched) = packages::complete(&report, spec.host_requirements.as_deref(), tell).await? {
+    if let Some(fetched) = packages::complete(&report, spec.host_requirements.as_deref(), plugin, tell).await? {
         modules.push(fetched.dir.to_string_lossy().into_owned());
         notes.push(fetched.note);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use etcetera::BaseStrategy;
 use sha2::{Digest, Sha256};
@@ -19,6 +20,12 @@ const NEEDED: [(&str, &str); 3] = [
     ("xdist", "pytest-xdist"),
     ("pytest_timeout", "pytest-timeout"),
 ];
+
+/// What says, in a directory of packages, that pytest has compiled its plugins there, and ours beside it.
+const COMPILED: &str = ".compiled";
+
+/// How long that may take.
+const COMPILING: Duration = Duration::from_mins(1);
 
 /// Packages that were fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,19 +57,23 @@ struct Wanted {
     pins: String,
 }
 
-/// Fetches what is missing, unless that was done before. `None` where nothing is.
+/// Fetches what is missing, unless that was done before. `None` where nothing is. `plugin` is what sessions load
+/// besides.
 pub(super) async fn complete(
     report: &Report,
     requirements: Option<&Path>,
+    plugin: Option<&Plugin>,
     tell: Tell<'_>,
 ) -> Result<Option<Packages>, BackendError> {
     let Some(wanted) = wanted(report, requirements)? else {
         return Ok(None);
     };
-    if !wanted.packages.dir.is_dir() {
+    let dir = &wanted.packages.dir;
+    if !dir.is_dir() {
         tell(&format!("fetching {} from PyPI into your cache", wanted.what));
         fetch(report, &wanted).await?;
     }
+    compile(report, dir, plugin).await;
     Ok(Some(wanted.packages))
 }
 
@@ -178,6 +189,54 @@ async fn fetch(report: &Report, wanted: &Wanted) -> Result<(), BackendError> {
         Err(_) if dir.is_dir() => Ok(()),
         Err(error) => Err(failed("write into", &error)),
     }
+}
+
+/// Runs one test, once, so that pytest keeps its own compiled form of its plugins and of ours beside them. Sessions see
+/// the directories without being able to write there, and would compile them again each time. Where it does not work,
+/// they do.
+async fn compile(report: &Report, dir: &Path, plugin: Option<&Plugin>) {
+    let ours = plugin.and_then(|plugin| keep_plugin(plugin).ok());
+    let version = ours.as_deref().and_then(Path::file_name).unwrap_or_default();
+    let done = dir.join(format!("{COMPILED}-{}", version.to_string_lossy()));
+    if done.exists() {
+        return;
+    }
+    let Ok(place) = tempfile::tempdir() else { return };
+    if std::fs::write(place.path().join("test_one.py"), "def test_one():\n    pass\n").is_err() {
+        return;
+    }
+    let mut session = tokio::process::Command::new(&report.executable);
+    let Ok(search) = std::env::join_paths(std::iter::once(dir).chain(ours.as_deref())) else {
+        return;
+    };
+    session
+        .args([
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "xdist",
+            "-p",
+            "pytest_timeout",
+            "-n",
+            "1",
+        ])
+        .args(plugin.into_iter().flat_map(|plugin| ["-p", plugin.module.as_str()]))
+        .current_dir(place.path())
+        .env("PYTHONPATH", search)
+        .env("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        .env_remove("PYTEST_ADDOPTS")
+        .env_remove("PYTEST_PLUGINS")
+        .env_remove("PYTHONDONTWRITEBYTECODE")
+        .env_remove("PYTHONPYCACHEPREFIX")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    // Not again where it failed: it would fail again.
+    let _ = tokio::time::timeout(COMPILING, session.status()).await;
+    let _ = std::fs::write(done, "");
 }
 
 fn list(names: &[String]) -> String {

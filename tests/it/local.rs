@@ -1,5 +1,9 @@
 //! The local backend: process groups of this machine.
 
+use std::fs;
+
+use crate::cli::{Place, Ran};
+use crate::place::skip;
 use crate::sessions::{Sweep, drain, kill, read_until, run};
 use reproduce_flaky::backend::{BackendError, Plugin, Signal};
 use reproduce_flaky::model::Workspace;
@@ -174,4 +178,35 @@ for n in range(2000): print(n, flush=True)";
     let expected = (0..2000).fold(String::new(), |text, n| text + &n.to_string() + "\n");
     assert_eq!(all, expected);
     session.finish().await.unwrap();
+}
+
+/// Sessions see fetched packages without being able to write there: what pytest would compile anew for each of them, the
+/// rewritten form of its plugins, is there already.
+#[test]
+fn what_is_fetched_is_compiled_once_for_all_sessions() {
+    let place = Place::passing();
+    let cache = tempfile::tempdir().unwrap();
+    let mut sweep = place.command(&["--backend", "local", "-p", "1", "-e", "1"]);
+    sweep
+        .env("XDG_CACHE_HOME", cache.path())
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    let ran = Ran::of(sweep.output().unwrap()).exits(0);
+    if !ran.err().contains("fetching pytest") {
+        return skip("this machine's Python has pytest itself");
+    }
+    for (kind, below, module) in [
+        ("python", "", "pytest_timeout"),
+        ("python", "xdist", "plugin"),
+        ("python", "xdist", "remote"),
+        ("plugin", "", "reproduce_flaky_trail"),
+    ] {
+        let kept = fs::read_dir(cache.path().join("reproduce-flaky").join(kind)).unwrap();
+        let kept = kept.map(|entry| entry.unwrap().path()).next().unwrap();
+        let compiled = fs::read_dir(kept.join(below).join("__pycache__")).unwrap();
+        let mut names = compiled.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert!(
+            names.any(|name| name.starts_with(&format!("{module}.")) && name.contains("-pytest-")),
+            "{module}"
+        );
+    }
 }
