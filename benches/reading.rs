@@ -1,10 +1,11 @@
 //! Reading what sweeps left: `classify` against ripgrep, `summary` and `compare` against the pipelines of grep that
 //! they replace, in one run on one machine.
 //!
-//! `cargo bench --bench reading [-- MEGABYTES ITERATIONS]`, 2000 and 10000 unless told otherwise. The peers take turns;
-//! each figure is a ratio of medians of five runs, our time over theirs. ripgrep searches for the patterns of the
-//! built-in signatures (`rg -c -f`), both with the threads they take by themselves. Without ripgrep that part is left
-//! out, and said to be.
+//! `cargo bench --bench reading [-- MEGABYTES ITERATIONS KILOBYTES]`: size of the tree that is classified, number of
+//! recorded iterations and size of each one's log; 2000, 10000 and what pytest itself prints unless told otherwise. The
+//! peers take turns; each figure is a ratio of medians of five runs, our time over theirs. ripgrep searches for the
+//! patterns of the built-in signatures (`rg -c -f`), both with the threads they take by themselves. Without ripgrep that
+//! part is left out, and said to be.
 
 #![expect(clippy::print_stdout, reason = "a bench's figures are its output")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
@@ -37,9 +38,10 @@ fn main() {
     let numbers: Vec<usize> = std::env::args().filter_map(|word| word.parse().ok()).collect();
     let megabytes = numbers.first().copied().unwrap_or(2000);
     let iterations = numbers.get(1).copied().unwrap_or(10_000);
+    let log_size = numbers.get(2).copied().unwrap_or(0) * 1000;
     let dir = tempfile::tempdir().unwrap();
     classification(dir.path(), megabytes);
-    recorded(dir.path(), iterations);
+    recorded(dir.path(), iterations, log_size);
 }
 
 fn classification(dir: &Path, megabytes: usize) {
@@ -74,13 +76,13 @@ fn classification(dir: &Path, megabytes: usize) {
     fs::remove_dir_all(tree).unwrap();
 }
 
-fn recorded(dir: &Path, iterations: usize) {
+fn recorded(dir: &Path, iterations: usize, log_size: usize) {
     let sweeps = [dir.join("serial_before"), dir.join("serial_after")];
     for sweep in &sweeps {
         for number in 1..=iterations {
             let run = sweep.join(format!("run{number:03}"));
             fs::create_dir_all(&run).unwrap();
-            write_log(&run, 0, number % 25 == 0);
+            write_log(&run, log_size, number % 25 == 0);
         }
         let judged = command(TOOL, &["classify", "--write", path(sweep)]).status().unwrap();
         assert!(judged.success());

@@ -108,6 +108,8 @@ fn session(python: &Path, dir: &Path, with_trail: bool) -> Cost {
         .env("PYTHONPATH", dir)
         .env("PYTHONHASHSEED", "0")
         .env_remove(TRAIL_ENV)
+        // Else each session would compile the plugin and the suite again, which is no cost of the trail's.
+        .env_remove("PYTHONDONTWRITEBYTECODE")
         .stdout(Stdio::null());
     if with_trail {
         command.args(["-p", PLUGIN_MODULE]).env(TRAIL_ENV, &trail);
