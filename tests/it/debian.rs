@@ -40,12 +40,12 @@ impl Programs {
         Some(Programs { root: Some(root) })
     }
 
-    /// Path of one of them.
+    /// Path of one of them; where others had to be unpacked, one that the machine has may be its own.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        match &self.root {
-            Some(root) => root.join("programs").join(name),
-            None => installed(name).unwrap(),
-        }
+        let unpacked = self.root.as_ref().map(|root| root.join("programs").join(name));
+        unpacked
+            .filter(|path| path.exists())
+            .unwrap_or_else(|| installed(name).unwrap())
     }
 
     /// A directory of what was unpacked, as the packages name it; the machine's own where nothing was.

@@ -3,55 +3,81 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use crate::cli::{Place, until};
-use crate::engine::{has, is_root};
+use crate::cli::{Place, search_path, until};
+use crate::debian::Programs;
+use crate::engine::is_root;
 use crate::place::skip;
 
-#[test]
-fn gnu_parallel_runs_workers_over_ssh_and_each_iteration_is_recorded_once() {
-    if !is_root() || !has("parallel") || !Path::new("/usr/sbin/sshd").exists() {
-        return skip("GNU parallel, an ssh server and root");
+/// A server that ends with the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
-    let place = Place::passing();
-    let ssh = tempfile::tempdir().unwrap();
-    let at = |name: &str| ssh.path().join(name).display().to_string();
+}
+
+/// `sshd` on a port of loopback, with a key of its own for root. Where the machine has no user to separate privileges
+/// with, it sees a list of users that has one.
+fn start_sshd(programs: &Programs, dir: &Path, port: u16) -> Server {
+    let at = |name: &str| dir.join(name).display().to_string();
     for key in ["host", "user"] {
-        let made = Command::new("ssh-keygen")
+        let made = Command::new(programs.path("ssh-keygen"))
             .args(["-q", "-t", "ed25519", "-N", "", "-f", &at(key)])
             .status();
         assert!(made.unwrap().success());
     }
     fs::copy(at("user.pub"), at("authorized")).unwrap();
     fs::create_dir_all("/run/sshd").unwrap();
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-        .to_string();
-    let mut server = Command::new("/usr/sbin/sshd")
-        .args(["-D", "-f", "/dev/null", "-h", &at("host"), "-p", &port])
+    let mut users = fs::read_to_string("/etc/passwd").unwrap();
+    if !users.contains("\nsshd:") {
+        users += "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n";
+    }
+    fs::write(at("passwd"), users).unwrap();
+    let mut server = Command::new("unshare");
+    server
         .args([
-            "-o",
-            "ListenAddress=127.0.0.1",
-            "-o",
-            "StrictModes=no",
-            "-o",
-            "UsePAM=no",
-            "-o",
-            "PermitRootLogin=yes",
+            "-m",
+            "sh",
+            "-c",
+            "mount --bind \"$1\" /etc/passwd && shift && exec \"$@\"",
+            "sh",
         ])
-        .args([
-            "-o",
-            &format!("AuthorizedKeysFile={}", at("authorized")),
-            "-o",
-            &format!("PidFile={}", at("pid")),
-        ])
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+        .arg(at("passwd"))
+        .arg(programs.path("sshd"))
+        .args(["-D", "-f", "/dev/null", "-h", &at("host"), "-p", &port.to_string()]);
+    for option in [
+        "ListenAddress=127.0.0.1",
+        "StrictModes=no",
+        "UsePAM=no",
+        "PermitRootLogin=yes",
+        &format!("AuthorizedKeysFile={}", at("authorized")),
+        &format!("PidFile={}", at("pid")),
+        // The same Python as here.
+        &format!("SetEnv=PATH={}", search_path().display()),
+    ] {
+        server.args(["-o", option]);
+    }
+    server.envs(programs.environment()).stderr(Stdio::null());
+    Server(server.spawn().unwrap())
+}
+
+#[test]
+fn gnu_parallel_runs_workers_over_ssh_and_each_iteration_is_recorded_once() {
+    if !is_root() {
+        return skip("root, to start an ssh server");
+    }
+    let names = ["parallel", "sshd", "ssh", "ssh-keygen"];
+    let Some(programs) = Programs::of(&names, &["parallel", "openssh-server", "openssh-client"]) else {
+        return;
+    };
+    let place = Place::passing();
+    let ssh = tempfile::tempdir().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = start_sshd(&programs, ssh.path(), port);
     until("the ssh server", || {
         std::net::TcpStream::connect(format!("127.0.0.1:{port}")).is_ok()
     });
@@ -61,11 +87,12 @@ fn gnu_parallel_runs_workers_over_ssh_and_each_iteration_is_recorded_once() {
     assert_eq!(listed.out(), "1\n2\n3\n4\n5\n6\n");
     fs::write(place.path("numbers"), listed.out()).unwrap();
     let login = format!(
-        "2/ssh -p {port} -i {} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR root@127.0.0.1",
-        at("user")
+        "2/{} -p {port} -i {} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR root@127.0.0.1",
+        programs.path("ssh").display(),
+        ssh.path().join("user").display()
     );
     let here = place.dir.path().canonicalize().unwrap();
-    let ran = Command::new("parallel")
+    let ran = Command::new(programs.path("parallel"))
         .args([
             "--will-cite",
             "-S",
@@ -84,11 +111,11 @@ fn gnu_parallel_runs_workers_over_ssh_and_each_iteration_is_recorded_once() {
         ])
         .current_dir(&here)
         .stdin(Stdio::null())
+        .envs(programs.environment())
         .env("PARALLEL_HOME", ssh.path())
         .output()
         .unwrap();
-    server.kill().unwrap();
-    server.wait().unwrap();
+    drop(server);
     assert!(ran.status.success(), "{ran:?}");
     let rows = place.rows("logs/serial");
     assert_eq!(rows.keys().copied().collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
