@@ -6,7 +6,7 @@ import sys
 
 
 def head(one):
-    """Name and version of a distribution. Parsing the whole of its metadata as an email takes a hundred times as long."""
+    """Name and version of a distribution. Parsing the whole of its metadata took most of the time."""
     fields = {}
     text = one.read_text("METADATA") or one.read_text("PKG-INFO") or one.read_text("") or ""
     for line in text.splitlines():

@@ -1,4 +1,6 @@
 //! Replays of a crash that needs three tests out of forty before it, on this machine and in real containers.
+//!
+//! 400 lines long because what replays promise is held on one suite, here and in containers.
 
 use std::fs;
 use std::path::Path;
