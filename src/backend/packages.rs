@@ -198,7 +198,8 @@ async fn compile(report: &Report, dir: &Path, plugin: Option<&Plugin>) {
     let ours = plugin.and_then(|plugin| keep_plugin(plugin).ok());
     let version = ours.as_deref().and_then(Path::file_name).unwrap_or_default();
     let done = dir.join(format!("{COMPILED}-{}", version.to_string_lossy()));
-    if done.exists() {
+    // Once, whoever comes first and whatever comes of it; not where nothing can be kept.
+    if std::fs::File::create_new(done).is_err() {
         return;
     }
     let Ok(place) = tempfile::tempdir() else { return };
@@ -234,9 +235,7 @@ async fn compile(report: &Report, dir: &Path, plugin: Option<&Plugin>) {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true);
-    // Not again where it failed: it would fail again.
     let _ = tokio::time::timeout(COMPILING, session.status()).await;
-    let _ = std::fs::write(done, "");
 }
 
 fn list(names: &[String]) -> String {

@@ -207,8 +207,8 @@ pub fn late_status(text: &str) -> Option<Status> {
 fn percent(inside: &str) -> Option<u32> {
     match inside.split_once('/') {
         Some((done, all)) => {
-            let (done, all): (u64, u64) = (done.trim().parse().ok()?, all.trim().parse().ok()?);
-            u32::try_from(done * 100 / all.max(1)).ok()
+            let (done, all): (u32, u32) = (done.trim().parse().ok()?, all.trim().parse().ok()?);
+            u32::try_from(u64::from(done) * 100 / u64::from(all.max(1))).ok()
         }
         None => inside.trim().strip_suffix('%')?.trim().parse().ok(),
     }
@@ -363,6 +363,8 @@ mod tests {
             (Some("tests/a.py"), "..F.s", Some(50))
         );
         assert_eq!(dots("....F.. [100%]").unwrap().percent, Some(100));
+        assert_eq!(percent_at_end("tests/a.py::x PASSED [ 5/10]"), Some(50));
+        assert_eq!(percent_at_end(&format!("PASSED [{}/1]", u64::MAX)), None);
         assert_eq!(dots("tests/a.py ").unwrap().letters, "");
         assert_eq!(dots("tests/a.py ..Fatal Python error: Aborted").unwrap().letters, "..");
         assert_eq!(dots("tests/a.py:3: AssertionError"), None);
