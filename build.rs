@@ -1,6 +1,7 @@
 //! Lists every file of `signatures/` for embedding, so that a new one needs no Rust, builds the program that holds a
 //! container's session until its turn, and names the commit for `--version`.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -38,37 +39,16 @@ fn embed_signatures(root: &Path) -> io::Result<()> {
     fs::write(Path::new(&out).join("signatures.rs"), list)
 }
 
-/// Builds `gate/gate.rs`, a static program for Linux, apart from the package. Where that cannot be done, as without a
-/// static C library, an empty file takes its place, and the tool starts no container ahead.
+/// Builds `gate/gate.rs`, a static program for Linux, apart from the package. Where no linker here can do that, as
+/// without a static C library, an empty file takes its place, and the tool starts no container ahead.
 fn build_gate(root: &Path) -> io::Result<()> {
     let source = root.join("gate/gate.rs");
-    println!("cargo:rerun-if-changed={}", source.display());
+    println!("cargo:rerun-if-changed={}", root.join("gate").display());
     let variable = |name: &str| env::var(name).unwrap_or_default();
     let program = Path::new(&variable("OUT_DIR")).join("gate");
     let is_linux = variable("CARGO_CFG_TARGET_OS") == "linux" && variable("CARGO_CFG_TARGET_POINTER_WIDTH") == "64";
     let built = if is_linux {
-        let mut command = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-        command.args(["--edition", "2024", "--crate-type", "bin", "--crate-name", "gate"]);
-        command.args(["--target", &variable("TARGET"), "-C", "target-feature=+crt-static"]);
-        command.args(["-C", "opt-level=s", "-C", "panic=abort", "-C", "strip=symbols"]);
-        if let Some(linker) = env::var_os("RUSTC_LINKER") {
-            let mut option = std::ffi::OsString::from("linker=");
-            option.push(linker);
-            command.arg("-C").arg(option);
-        }
-        command.arg("-o").arg(&program).arg(&source);
-        match command.output() {
-            Ok(output) if output.status.success() => Ok(()),
-            Ok(output) => {
-                let words = String::from_utf8_lossy(&output.stderr).into_owned();
-                Err(words
-                    .lines()
-                    .find(|line| line.starts_with("error"))
-                    .unwrap_or("rustc failed")
-                    .to_owned())
-            }
-            Err(error) => Err(error.to_string()),
-        }
+        compile_gate(&source, &program)
     } else {
         Err("it is a program for 64-bit Linux".to_owned())
     };
@@ -77,6 +57,55 @@ fn build_gate(root: &Path) -> io::Result<()> {
         fs::write(&program, [])?;
     }
     Ok(())
+}
+
+/// Compiles the gate with the first linker that can link it statically: the one that cargo was told to use; the usual
+/// one of this machine, since zig, which links wheels against an old C library, has no static one; Rust's own, where
+/// the parts for musl are installed.
+///
+/// # Errors
+/// What the first of them said.
+fn compile_gate(source: &Path, program: &Path) -> Result<(), String> {
+    let variable = |name: &str| env::var(name).unwrap_or_default();
+    let target = variable("TARGET");
+    let mut ways: Vec<(String, Vec<OsString>)> = Vec::new();
+    if let Some(linker) = env::var_os("RUSTC_LINKER") {
+        let mut option = OsString::from("linker=");
+        option.push(linker);
+        ways.push((target.clone(), vec!["-C".into(), option]));
+    }
+    if variable("HOST") == target {
+        ways.push((target.clone(), Vec::new()));
+    }
+    let own = [
+        "-C",
+        "linker=rust-lld",
+        "-C",
+        "linker-flavor=ld.lld",
+        "-C",
+        "link-self-contained=yes",
+    ];
+    let musl = format!("{}-unknown-linux-musl", variable("CARGO_CFG_TARGET_ARCH"));
+    ways.push((musl, own.map(OsString::from).to_vec()));
+    let mut first: Result<(), String> = Ok(());
+    for (target, linker) in ways {
+        let mut command = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+        command.args(["--edition", "2024", "--crate-type", "bin", "--crate-name", "gate"]);
+        command.args(["--target", &target, "-C", "target-feature=+crt-static"]);
+        command.args(["-C", "opt-level=s", "-C", "panic=abort", "-C", "strip=symbols"]);
+        command.args(linker).arg("-o").arg(program).arg(source);
+        let cause = match command.output() {
+            Ok(output) if output.status.success() => return Ok(()),
+            Ok(output) => {
+                let words = String::from_utf8_lossy(&output.stderr).into_owned();
+                let line = words.lines().find(|line| line.starts_with("error"));
+                line.unwrap_or("rustc failed").to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        first = first.and(Err(cause));
+    }
+    first
 }
 
 /// Sets `RF_COMMIT`, empty where this is no checkout.

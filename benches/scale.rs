@@ -12,13 +12,14 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta};
-use reproduce_flaky::model::{BackendKind, Deadlines, Exit, Mode, Outcome, OutcomeKind, Spec, spec::Container};
-use reproduce_flaky::store::{self, Claimed, Sweep};
+use reproduce_flaky::judge::{Exit, Outcome, OutcomeKind};
+use reproduce_flaky::run::{self, Claimed, Sweep};
+use reproduce_flaky::spec::{BackendKind, Spec};
 
 const TOOL: &str = env!("CARGO_BIN_EXE_reproduce-flaky");
 /// Iterations published with each number of writers.
@@ -43,10 +44,10 @@ fn main() {
         { fs::metadata(&sweep).unwrap().len() as f64 / 1e6 }
     );
     time("the numbers that a resume looks for", || {
-        assert_eq!(store::recorded(&sweep).unwrap().len(), iterations as usize);
+        assert_eq!(run::recorded(&sweep).unwrap().len(), iterations as usize);
     });
     time("facts and judgements of all", || {
-        assert_eq!(store::scan(&sweep).unwrap().runs.len(), iterations as usize);
+        assert_eq!(run::scan(&sweep).unwrap().runs.len(), iterations as usize);
     });
     let logs = logs.to_str().unwrap();
     for words in [["status", "--logs-dir", logs], ["summary", "--logs-dir", logs]] {
@@ -87,7 +88,7 @@ fn publish(logs: &Path, writers: u32) {
 fn fill(logs: &Path, iterations: u32) {
     let sweep = Sweep::open(logs, &spec(iterations)).unwrap();
     for iteration in 1..=iterations {
-        let run = sweep.dir().join(store::run_name(iteration));
+        let run = sweep.dir().join(run::run_name(iteration));
         let (exit, outcome) = passed(iteration);
         let document = |value: &serde_json::Value| serde_json::to_vec(value).unwrap();
         let files: [(&str, Vec<u8>); 4] = [
@@ -137,30 +138,9 @@ fn passed(iteration: u32) -> (Exit, Outcome) {
 
 fn spec(last: u32) -> Spec {
     Spec {
-        format: 1,
         tool: "bench".to_owned(),
-        created_at: DateTime::UNIX_EPOCH,
-        mode: Mode::Serial,
-        tag: None,
-        first: 1,
         last,
-        jobs: 1,
         backend: BackendKind::Local,
-        image: String::new(),
-        image_id: None,
-        versions: std::collections::BTreeMap::new(),
-        pytest_args: Vec::new(),
-        trail: true,
-        directory: PathBuf::from("/workspace"),
-        env: Vec::new(),
-        pass_env: Vec::new(),
-        output_env: "DYN_TEST_OUTPUT_PATH".to_owned(),
-        host_requirements: None,
-        container: Container::default(),
-        deadlines: Deadlines::default(),
-        max_attempts: 3,
-        arm: None,
-        placing: None,
-        ended: None,
+        ..Spec::default()
     }
 }

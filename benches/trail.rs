@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use reproduce_flaky::pytest::trail::{PLUGIN_MODULE, PLUGIN_SOURCE, TRAIL_ENV};
+use reproduce_flaky::judge::pytest::trail::{PLUGIN_MODULE, PLUGIN_SOURCE, TRAIL_ENV};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Tests of a session.

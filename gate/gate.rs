@@ -3,14 +3,21 @@
 //!
 //! A program of its own, linked statically, because it is mounted into images that may hold neither a shell nor a
 //! C library. It uses the standard library alone. The few calls that library does not have (signal masks, waiting for
-//! any child, a signal to everybody) are declared here, and are the only `unsafe` code of the project: the package
-//! itself forbids it.
+//! any child, a signal to everybody) are declared here and in `starve.rs`, and are the only `unsafe` code of the project:
+//! the package itself forbids it.
 //!
-//! `gate hold SOCKET OUTPUT PROGRAM [ARGUMENT…]` runs the program as its child, as an init process does;
-//! `gate become SOCKET OUTPUT PROGRAM [ARGUMENT…]` replaces itself by it.
+//! `gate hold SOCKET RUN PROGRAM [ARGUMENT…]` runs the program as its child, as an init process does;
+//! `gate become SOCKET RUN PROGRAM [ARGUMENT…]` replaces itself by it.
+//!
+//! With a plan for it in its environment it starves the session meanwhile (`starve.rs`).
+//!
+//! Over the socket it shows the secret that its environment holds, and which directory is mounted at RUN. The answer
+//! is one byte, which opens the gate, and with it the descriptor that the session prints to, if it is not to print to
+//! what the engine gave.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, exit};
@@ -18,20 +25,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, thread};
 
+mod starve;
+
 /// How long processes that the session left may take to be gone after a KILL, before the engine is trusted with them.
 const GONE: Duration = Duration::from_millis(500);
 /// The code for a container whose gate never opened; nobody reads it.
 const NEVER_OPENED: i32 = 0;
 /// The code for being called in a way that nobody does.
 const MISUSED: i32 = 125;
+/// Variable with the secret; the session does not get it.
+const SECRET: &str = "REPRODUCE_FLAKY_GATE";
 
 /// What is known of the session's program.
 #[derive(Default)]
 struct Program {
     pid: Option<i32>,
     started: Option<SystemTime>,
-    /// The last signal that came from outside the container and was passed on.
-    forwarded: i32,
+    /// Signals that came from outside the container and were passed on: a bit for each, the first for number 1.
+    forwarded: u64,
     /// Where the end is told, once the gate has opened.
     report: Option<UnixStream>,
     output: Option<File>,
@@ -45,22 +56,25 @@ fn program() -> MutexGuard<'static, Option<Program>> {
 
 fn main() {
     let mut arguments = env::args_os().skip(1);
-    let (Some(how), Some(socket), Some(output), Some(name)) =
+    let (Some(how), Some(socket), Some(run), Some(name)) =
         (arguments.next(), arguments.next(), arguments.next(), arguments.next())
     else {
         exit(MISUSED);
     };
     // Before there is a second thread, so that no signal is ever delivered but to the loop below.
     let signals = sys::block_all_signals();
-    // Opening it does not block: its reader is there before the container is.
-    let (Ok(output), Ok(gate)) = (OpenOptions::new().write(true).open(output), UnixStream::connect(socket)) else {
+    // The session, though it may be the same user, does not get at the secret and the connection in here.
+    sys::close_to_others();
+    let (Ok(secret), Ok(run), Ok(gate)) = (env::var(SECRET), fs::metadata(run), UnixStream::connect(socket)) else {
         exit(MISUSED);
     };
+    let greeting = format!("{secret} {} {}\n", run.dev(), run.ino());
     let mut command = Command::new(name);
-    command.args(arguments);
+    command.args(arguments).env_remove(SECRET).env_remove(starve::PLAN);
+    let plan = env::var(starve::PLAN).ok().and_then(|plan| starve::Plan::parse(&plan));
     *program() = Some(Program::default());
     let becomes = how == "become";
-    thread::spawn(move || wait(gate, output, command, becomes));
+    thread::spawn(move || wait(gate, &greeting, command, becomes, plan.as_ref()));
     loop {
         match signals.next() {
             (sys::CHLD, _) => reap(),
@@ -70,16 +84,26 @@ fn main() {
 }
 
 /// Waits at the gate, and starts the program when it opens.
-fn wait(mut gate: UnixStream, output: File, mut command: Command, becomes: bool) {
-    let mut word = [0; 1];
+fn wait(
+    mut gate: UnixStream,
+    greeting: &str,
+    mut command: Command,
+    becomes: bool,
+    plan: Option<&starve::Plan>,
+) {
     // The end of the connection is the end of whoever would have opened it.
-    if gate.write_all(b"ready\n").is_err() || !matches!(gate.read(&mut word), Ok(1)) {
+    if gate.write_all(greeting.as_bytes()).is_err() {
         exit(NEVER_OPENED);
     }
-    let (Ok(stdout), Ok(stderr)) = (output.try_clone(), output.try_clone()) else {
-        exit(MISUSED);
+    let Some(output) = sys::receive(&gate) else {
+        exit(NEVER_OPENED);
     };
-    command.stdout(stdout).stderr(stderr);
+    if let Some(output) = &output {
+        let (Ok(stdout), Ok(stderr)) = (output.try_clone(), output.try_clone()) else {
+            exit(MISUSED);
+        };
+        command.stdout(stdout).stderr(stderr);
+    }
     // The program must not inherit that they are blocked here.
     sys::unblock_all_signals_of(&mut command);
     if becomes {
@@ -91,14 +115,17 @@ fn wait(mut gate: UnixStream, output: File, mut command: Command, becomes: bool)
     // Held until the pid is known, so that the loop does not reap a stranger.
     let mut known = program();
     let started = SystemTime::now();
+    let tool = plan.and_then(|_| gate.try_clone().ok());
+    let first;
     match command.spawn() {
         Ok(child) => {
+            first = i32::try_from(child.id()).ok();
             *known = Some(Program {
-                pid: i32::try_from(child.id()).ok(),
+                pid: first,
                 started: Some(started),
                 forwarded: 0,
                 report: Some(gate),
-                output: Some(output),
+                output,
             });
         }
         Err(error) => {
@@ -115,12 +142,18 @@ fn wait(mut gate: UnixStream, output: File, mut command: Command, becomes: bool)
     drop(known);
     // A child that ended before its pid was known has sent its signal already.
     reap();
+    if let (Some(plan), Some(first), Some(tool)) = (plan, first, tool) {
+        starve::run(plan, first, tool);
+    }
 }
 
 /// Says that there is no such program, where its output would have gone; the codes are the shell's.
-fn fail(mut output: File, command: &Command, error: &io::Error) -> i32 {
-    let name = command.get_program().to_string_lossy();
-    let _ = writeln!(output, "failed to run `{name}`: {error}");
+fn fail(output: Option<File>, command: &Command, error: &io::Error) -> i32 {
+    let words = format!("failed to run `{}`: {error}\n", command.get_program().to_string_lossy());
+    let _ = match output {
+        Some(mut output) => output.write_all(words.as_bytes()),
+        None => io::stderr().write_all(words.as_bytes()),
+    };
     if error.kind() == io::ErrorKind::NotFound {
         127
     } else {
@@ -140,7 +173,7 @@ fn pass_on(signal: i32, is_from_outside: bool) {
             // Those are about ourselves, or the terminal's: an init process keeps them too.
             if !sys::is_own(signal) {
                 if is_from_outside {
-                    *forwarded = signal;
+                    *forwarded |= sys::bit(signal);
                 }
                 sys::kill(*pid, signal);
             }
@@ -177,8 +210,9 @@ fn reap() {
 }
 
 /// Ends what is left, tells how the program ended, and ends with its code.
-fn end(mut report: UnixStream, status: ExitStatus, started: SystemTime, forwarded: i32, usage: &sys::Usage) -> ! {
+fn end(mut report: UnixStream, status: ExitStatus, started: SystemTime, forwarded: u64, usage: &sys::Usage) -> ! {
     let finished = SystemTime::now();
+    starve::end();
     let is_gone = end_the_rest();
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     let _ = writeln!(
@@ -234,7 +268,11 @@ fn micros(time: SystemTime) -> u128 {
 
 /// The calls that the standard library does not have, as Linux on 64-bit machines declares them.
 mod sys {
-    use std::ffi::{c_int, c_long};
+    use std::ffi::{c_int, c_long, c_ulong, c_void};
+    use std::fs::File;
+    use std::io::{Error, ErrorKind};
+    use std::os::fd::{AsRawFd, FromRawFd};
+    use std::os::unix::net::UnixStream;
     use std::os::unix::process::{CommandExt, ExitStatusExt};
     use std::process::{Command, ExitStatus};
     use std::ptr;
@@ -244,6 +282,12 @@ mod sys {
     pub(super) const CHLD: c_int = 17;
     const SETMASK: c_int = 2;
     const NOHANG: c_int = 1;
+    /// What the low byte of the status says of one that has stopped.
+    const STOPPED: c_int = 0x7f;
+    const SET_DUMPABLE: c_int = 4;
+    const CLOSE_ON_EXEC: c_int = 0x4000_0000;
+    /// Level and kind of a message that carries descriptors: `SOL_SOCKET`, `SCM_RIGHTS`.
+    const DESCRIPTORS: [c_int; 2] = [1, 1];
 
     /// Room for either C library's set of signals.
     #[repr(C)]
@@ -268,6 +312,34 @@ mod sys {
         rest: [c_long; 13],
     }
 
+    #[repr(C)]
+    struct Piece {
+        start: *mut u8,
+        length: usize,
+    }
+
+    /// As both C libraries have it on little-endian machines, one of them with shorter lengths and padding.
+    #[repr(C)]
+    struct Message {
+        name: *mut c_void,
+        name_length: u64,
+        pieces: *mut Piece,
+        pieces_length: u64,
+        control: *mut Control,
+        control_length: u64,
+        flags: c_int,
+    }
+
+    /// Room for one descriptor beside a message.
+    #[repr(C, align(8))]
+    #[derive(Default)]
+    struct Control {
+        length: u64,
+        kind: [c_int; 2],
+        descriptor: c_int,
+        padding: c_int,
+    }
+
     /// What a process used.
     #[derive(Default)]
     pub(super) struct Usage {
@@ -284,8 +356,54 @@ mod sys {
         fn sigwaitinfo(set: *const Signals, info: *mut Siginfo) -> c_int;
         fn sigtimedwait(set: *const Signals, info: *mut u8, timeout: *const Timespec) -> c_int;
         fn wait4(pid: c_int, status: *mut c_int, options: c_int, usage: *mut Rusage) -> c_int;
+        fn prctl(option: c_int, value: c_ulong, ...) -> c_int;
+        fn recvmsg(socket: c_int, message: *mut Message, flags: c_int) -> isize;
         #[link_name = "kill"]
         fn send(pid: c_int, signal: c_int) -> c_int;
+    }
+
+    /// Keeps other processes, of the same user too, from tracing this one and from reading what `/proc` has of it.
+    pub(super) fn close_to_others() {
+        // SAFETY: takes and returns numbers.
+        unsafe { prctl(SET_DUMPABLE, 0) };
+    }
+
+    /// Waits for one byte; `None` if the connection ends instead. With it, the descriptor that came beside it.
+    pub(super) fn receive(gate: &UnixStream) -> Option<Option<File>> {
+        let (mut byte, mut control) = (0_u8, Control::default());
+        let mut piece = Piece {
+            start: &raw mut byte,
+            length: 1,
+        };
+        let mut message = Message {
+            name: ptr::null_mut(),
+            name_length: 0,
+            pieces: &raw mut piece,
+            pieces_length: 1,
+            control: &raw mut control,
+            control_length: size_of::<Control>() as u64,
+            flags: 0,
+        };
+        loop {
+            // SAFETY: all that the message points to is ours, as long as it says, and lives through the call.
+            match unsafe { recvmsg(gate.as_raw_fd(), &raw mut message, CLOSE_ON_EXEC) } {
+                1 => break,
+                -1 if Error::last_os_error().kind() == ErrorKind::Interrupted => {}
+                _ => return None,
+            }
+        }
+        // Shorter by the padding than the room for it.
+        let has_one = message.control_length >= 20 && control.length == 20 && control.kind == DESCRIPTORS;
+        // SAFETY: the kernel has just made the descriptor for us.
+        Some(has_one.then(|| unsafe { File::from_raw_fd(control.descriptor) }))
+    }
+
+    /// The bit of a signal in a set of them.
+    pub(super) fn bit(signal: c_int) -> u64 {
+        u32::try_from(signal - 1)
+            .ok()
+            .and_then(|place| 1_u64.checked_shl(place))
+            .unwrap_or(0)
     }
 
     /// Blocks every signal for this thread and those it starts; they are then waited for.
@@ -318,10 +436,15 @@ mod sys {
         /// no number in here.
         pub(super) fn next(&self) -> (c_int, bool) {
             let mut info = Siginfo([0; 32]);
-            // SAFETY: the set was filled by the C library; the place for the account is as large as Linux writes.
-            let signal = unsafe { sigwaitinfo(&raw const *self, &raw mut info) };
-            // Three numbers and a gap come before the sender's on 64-bit machines.
-            (signal, info.0[4] == 0)
+            loop {
+                // SAFETY: the set was filled by the C library; the place for the account is as large as Linux writes.
+                let signal = unsafe { sigwaitinfo(&raw const *self, &raw mut info) };
+                // A tracer, or a stop and its end, interrupt the wait, and there was no signal.
+                if signal > 0 {
+                    // Three numbers and a gap come before the sender's on 64-bit machines.
+                    return (signal, info.0[4] == 0);
+                }
+            }
         }
     }
 
@@ -334,8 +457,15 @@ mod sys {
     /// Reaps one child that has ended, if one has.
     pub(super) fn reap_one() -> Option<(c_int, ExitStatus, Usage)> {
         let (mut status, mut usage) = (0, Rusage::default());
-        // SAFETY: both places are ours and as large as 64-bit Linux writes.
-        let pid = unsafe { wait4(-1, &raw mut status, NOHANG, &raw mut usage) };
+        let mut pid;
+        loop {
+            // SAFETY: both places are ours and as large as 64-bit Linux writes.
+            pid = unsafe { wait4(-1, &raw mut status, NOHANG, &raw mut usage) };
+            // A tracee that stops is news too, and no end.
+            if pid <= 0 || status & 0xff != STOPPED {
+                break;
+            }
+        }
         let micros = |[seconds, micros]: [c_long; 2]| seconds * 1_000_000 + micros;
         (pid > 0).then(|| {
             let usage = Usage {

@@ -1,7 +1,7 @@
 //! Where an attempt executes: the one place a container is touched.
 //!
 //! A backend starts a session and hands over its output; it does not know what a test, a signature or a
-//! recorded iteration is. Deadlines belong to `iteration`, files to `store`.
+//! recorded iteration is. Deadlines belong to `sweep::iteration`, files to `run`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,37 +12,64 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
-use crate::model::{BackendKind, Kept, Spec, Usage};
+use crate::judge::pytest::trail;
+use crate::judge::starvation::{Means, Window};
+use crate::judge::{Kept, Usage};
+use crate::run::AttemptDirs;
+use crate::spec::{BackendKind, Perturbation, Spec};
 
 mod autopsy;
 mod cores;
 mod creator;
+mod debugger;
+mod deferred;
 pub mod docker;
-mod elsewhere;
 mod environment;
 mod error;
 mod host;
+mod known;
+pub mod leftovers;
 mod local;
+mod no_backend;
 mod noise;
+mod one_core;
+mod output;
 mod packages;
 mod podman;
-mod shell;
+mod session;
 mod toolchain;
 
-pub use autopsy::{Autopsy, Then};
+pub use autopsy::{AfterAutopsy, Autopsy};
 pub use creator::{Creator, Fate, host_name};
-pub use elsewhere::Elsewhere;
+pub use deferred::Deferred;
 pub use error::BackendError;
+pub use local::local_shell;
+pub use no_backend::NoBackend;
 pub use podman::PodmanService;
-pub use shell::local_shell;
 
 /// A pytest plugin that is put beside whatever the sessions run in, as one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plugin {
     /// Name it is imported by.
     pub module: String,
-    /// Its source.
     pub source: String,
+}
+
+impl Plugin {
+    /// The plugin that writes the trail, unless the sweep runs without a trail.
+    #[must_use]
+    pub fn of(spec: &Spec) -> Option<Plugin> {
+        spec.trail.then(|| Plugin {
+            module: trail::PLUGIN_MODULE.to_owned(),
+            source: trail::PLUGIN_SOURCE.to_owned(),
+        })
+    }
+}
+
+/// This tool's directory in the user's cache, where it can be believed.
+#[must_use]
+pub fn cache() -> Option<PathBuf> {
+    packages::cache().ok()
 }
 
 /// Says what is being prepared while the user waits, such as packages being fetched.
@@ -58,6 +85,23 @@ pub async fn open(spec: &Spec, plugin: Option<&Plugin>, tell: Tell<'_>) -> Resul
         BackendKind::Docker => Arc::new(docker::open(spec, plugin, tell).await?),
         BackendKind::Local => Arc::new(local::open(spec, plugin, tell).await?),
     })
+}
+
+/// Has the engine of a sweep fetch an image from its registry, without credentials.
+///
+/// # Errors
+/// No engine, or the registry's own words.
+pub async fn pull(spec: &Spec, image: &str) -> Result<(), BackendError> {
+    docker::pull(spec, image).await
+}
+
+/// Conditions by name that have no effect, a sentence each, for the user: by what the sweep itself is, and by where it runs.
+fn ineffective(spec: &Spec, here: &[(Perturbation, String)]) -> Vec<String> {
+    let own = spec.without_effect().into_iter();
+    let own = own.map(|(condition, cause)| (condition, cause.to_owned()));
+    own.chain(here.iter().cloned())
+        .map(|(condition, cause)| format!("the condition {condition} has no effect: {cause}"))
+        .collect()
 }
 
 /// A place where attempts execute.
@@ -78,10 +122,16 @@ pub trait Backend: Send + Sync {
     /// the sweep's directory.
     ///
     /// # Errors
-    /// They cannot be.
+    /// This backend cannot keep cores busy here; the error says why.
     fn make_noise<'a>(&'a self, sweep: &'a Path) -> BoxFuture<'a, Result<(), BackendError>> {
         let _ = sweep;
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Conditions that the sweep asks for and that cannot be had here, with the reason; those that follow from the
+    /// specification alone are not among them.
+    fn without_effect(&self) -> Vec<(Perturbation, String)> {
+        Vec::new()
     }
 
     /// Whether attempts can be made ready ahead of their turn.
@@ -89,18 +139,19 @@ pub trait Backend: Send + Sync {
         false
     }
 
-    /// Makes everything of an attempt ready that can be without running any of it, ahead of its turn. `None` where
-    /// that is nothing, or fails: the attempt is then to be started as ever, which also says what is wrong.
+    /// Creates an attempt's container ahead of the attempt's turn and stops before pytest. `None` where this backend
+    /// prepares nothing, or preparing failed: `start` then does all of the work, and says what is wrong.
     fn prepare<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Option<Box<dyn Prepared>>> {
         let _ = attempt;
         Box::pin(std::future::ready(None))
     }
 
-    /// Whether attempts can be started now; asked after one was lost, to tell a broken attempt from a broken world.
+    /// Whether attempts can be started now; asked after an attempt was lost, to tell a broken attempt from a broken
+    /// engine.
     fn ping(&self) -> BoxFuture<'_, Result<(), BackendError>>;
 
-    /// Waits, within bounds, until everything that ended sessions left behind has been removed. Called once,
-    /// before the process ends: removal goes on in the background until then.
+    /// Waits, within bounds, until the containers and volumes of ended sessions have been removed in the background.
+    /// Called once, before the process ends.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
@@ -118,14 +169,18 @@ pub struct Probe {
 /// One attempt, as a backend sees it.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// Directory of the sweep, absolute; goes into a label.
+    /// Directory of the sweep, absolute; part of a container's labels.
     pub sweep: PathBuf,
-    /// Number of the iteration.
     pub iteration: u32,
     /// Name of the attempt, unique among all hosts: `run007.<host>-<pid>-<n>`.
     pub name: String,
-    /// Directory that receives what the tests write, absolute; it exists and is ours.
+    /// Directory that receives what the tests write, absolute.
     pub dir: PathBuf,
+    /// `dir` held open, and beside it the tool's own directory; `None` where nothing is run, as for `--dry-run`. A session
+    /// gets the directory that was made, and no other directory that has taken its name since.
+    pub dirs: Option<AttemptDirs>,
+    /// Directories of sweeps, absolute, that no session is to write to although its workspace holds them.
+    pub guarded: Vec<PathBuf>,
     /// pytest's command, without a shell; `argv[0]` is `python3`.
     pub argv: Vec<String>,
     /// Variables set by us for this attempt, such as `REPRODUCE_FLAKY_ITERATION`.
@@ -135,19 +190,20 @@ pub struct Attempt {
     pub dir_env: Vec<(String, String)>,
 }
 
-/// An attempt that was made ready. Dropping it leaves nothing behind, as far as can be done without waiting.
+/// An attempt that was made ready. Dropping the value removes what was made, as far as can be done without waiting.
 pub trait Prepared: Send {
     /// Starts the session: from here on it runs, and its time counts.
     ///
     /// # Errors
-    /// What was made ready is not there any more; none of the session has run.
+    /// The container that was made ready is gone; none of the session has run.
     fn start(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn Session>, BackendError>>;
 }
 
-/// A session that has been started. Dropping it leaves no process and no container behind, as far as can be done without waiting.
+/// A session that has been started. Dropping the value ends the session's processes and removes its container, as far as
+/// can be done without waiting.
 pub trait Session: Send {
-    /// The next piece of what it prints, stdout and stderr as they come; `None` once its process has ended and
-    /// everything has been delivered. May be dropped and called again without losing output.
+    /// The next piece of the session's output, stdout and stderr as they come; `None` once the session's process has
+    /// ended and all output has been delivered. The future may be dropped without losing output.
     fn output(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, BackendError>>;
 
     /// Sends a signal, without waiting for its effect. TERM reaches the session's own process (and, in a process
@@ -155,31 +211,55 @@ pub trait Session: Send {
     /// [`KILL_WAIT`], even if the kernel cannot end the process.
     fn signal(&mut self, signal: Signal) -> BoxFuture<'_, Result<(), BackendError>>;
 
-    /// Looks at what a hung session is doing and writes it below `run_dir`, within `budget` and before anything is
-    /// sent to end it. The session may go on afterwards, or end. A session that runs nowhere leaves nothing to see.
-    fn autopsy<'a>(&'a mut self, run_dir: &'a Path, budget: Duration, then: Then) -> BoxFuture<'a, Autopsy> {
-        let _ = (run_dir, budget, then);
+    /// Writes what a hung session is doing below `dirs.own`, within `budget` and before any signal is sent. The session
+    /// may go on afterwards, or end. Sessions without processes, as in tests, have nothing to look at.
+    fn autopsy<'a>(
+        &'a mut self,
+        dirs: &'a AttemptDirs,
+        budget: Duration,
+        after: AfterAutopsy,
+    ) -> BoxFuture<'a, Autopsy> {
+        let _ = (dirs, budget, after);
         Box::pin(std::future::ready(Autopsy::default()))
     }
 
-    /// Whether it can be left running when its time is over.
+    /// For how long anything of the session has been stopped so far by a condition that it runs under. Such a time is no
+    /// silence, and counts against no deadline.
+    fn stopped(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Whether output of the session would have reached us by now. An engine that the output comes through may have stood
+    /// still: then the silence is the engine's, and the session's output is on its way.
+    fn is_heard(&mut self) -> BoxFuture<'_, bool> {
+        Box::pin(std::future::ready(true))
+    }
+
+    /// Whether the session can be left running when its time is over.
     fn can_be_kept(&self) -> bool {
         false
     }
 
-    /// Leaves the session as it is for so long, with somebody in place to end it then; `finish` is the next call.
+    /// Leaves the session running for a time, after which it is ended; `finish` is the next call.
     ///
     /// # Errors
-    /// It cannot be left, and is as it was.
+    /// The session cannot be left running; nothing about it has changed.
     fn keep(&mut self, time: Duration) -> BoxFuture<'_, Result<Kept, BackendError>> {
         let _ = time;
-        let what = "a session of this machine is not kept: nothing would end it afterwards".to_owned();
-        Box::pin(std::future::ready(Err(BackendError::Unfit { what, hint: None })))
+        Box::pin(std::future::ready(Err(cannot_be_kept())))
     }
 
-    /// Reads the facts of a session whose output has ended, hands the files it wrote to the caller, and removes
-    /// what it ran in, the last in the background.
+    /// Reads the facts of a session whose output has ended, makes the session's files the caller's, and has the container
+    /// removed in the background.
     fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Ended, BackendError>>;
+}
+
+/// Why a session that runs in no container is not left running.
+fn cannot_be_kept() -> BackendError {
+    BackendError::Unfit {
+        what: "a session of this machine is not kept: nothing would end it afterwards".to_owned(),
+        hint: None,
+    }
 }
 
 /// Longest wait for a killed session to be gone: a process in an uninterruptible sleep may never be.
@@ -188,9 +268,7 @@ pub const KILL_WAIT: Duration = Duration::from_secs(10);
 /// What a session is sent from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Asks it to end.
     Term,
-    /// Ends it.
     Kill,
 }
 
@@ -199,59 +277,40 @@ pub enum Signal {
 pub struct Ended {
     /// Exit code; 128 + signal where a signal ended it.
     pub code: Option<i32>,
-    /// Signal that ended it.
     pub signal: Option<i32>,
-    /// Whether the memory limit killed a process of it.
+    /// Whether the session is known to have exited with this code, and of no signal, though the code is above 128.
+    pub has_exited: bool,
+    /// Whether the signal is known to have come from the session itself.
+    pub is_own_signal: bool,
+    /// Whether the memory limit killed a process of the session.
     pub oom_killed: bool,
-    /// What the engine said about its end.
+    /// What the engine said about the end.
     pub error: Option<String>,
-    /// When it started.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// What it used.
     pub usage: Option<Usage>,
+    /// How it was starved, and what was stopped when.
+    pub starved: Means,
+    pub windows: Vec<Window>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Deadlines, Mode};
+    use crate::spec::Deadlines;
 
     /// A sweep of an image that runs nothing in particular.
     pub(super) fn spec(image: &str) -> Spec {
         Spec {
-            format: 1,
             tool: "test".to_owned(),
-            created_at: DateTime::UNIX_EPOCH,
-            mode: Mode::Serial,
-            tag: None,
-            first: 1,
-            last: 1,
-            jobs: 1,
-            backend: BackendKind::Docker,
             image: image.to_owned(),
-            image_id: None,
-            versions: BTreeMap::new(),
-            pytest_args: Vec::new(),
             trail: false,
             directory: PathBuf::from("/"),
-            env: Vec::new(),
-            pass_env: Vec::new(),
-            output_env: "DYN_TEST_OUTPUT_PATH".to_owned(),
-            host_requirements: None,
-            container: crate::model::spec::Container::default(),
             deadlines: Deadlines {
                 total_s: 60.0,
-                silence_s: None,
-                silence_auto: false,
-                keep_s: None,
-                grace_s: 10.0,
+                ..Deadlines::default()
             },
-            max_attempts: 3,
-            arm: None,
-            placing: None,
-            ended: None,
+            ..Spec::default()
         }
     }
 }

@@ -1,14 +1,16 @@
 //! Who places iterations, where it is not this process: an engine starts `worker` on other machines, and nothing else.
 //!
 //! No engine executes a task exactly once: one that loses a node runs its tasks again while the first may still be alive.
-//! Recording exactly once is the store's work, so that an engine is asked for nothing but what is still queued or
-//! running; its exit codes, its accounting and its logs are never read for results.
+//! Recording exactly once is the work of `run`. An engine is asked only what is still queued or running; its exit codes, its
+//! accounting and its logs are never read for results.
+
+pub mod ticket;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::model::Spec;
-use crate::model::ticket::Ticket;
+use crate::engine::ticket::Ticket;
+use crate::spec::Spec;
 
 mod slurm;
 
@@ -19,26 +21,13 @@ pub use slurm::{Slurm, check_lines};
 pub enum EngineError {
     /// A program of the engine is not on this machine.
     #[error("`{program}` is not on this machine")]
-    Missing {
-        /// The program.
-        program: String,
-    },
-    /// It said no.
+    Missing { program: String },
+    /// The engine refused.
     #[error("`{program}` refused: {cause}")]
-    Refused {
-        /// The program.
-        program: String,
-        /// Its words.
-        cause: String,
-    },
-    /// It said something that cannot be read.
+    Refused { program: String, cause: String },
+    /// The engine's answer cannot be read.
     #[error("`{program}` said what cannot be read: {said}")]
-    Unreadable {
-        /// The program.
-        program: String,
-        /// Its words.
-        said: String,
-    },
+    Unreadable { program: String, said: String },
     /// A ticket could not be kept.
     #[error("{0}")]
     Kept(String),
@@ -64,34 +53,32 @@ impl EngineError {
 
 /// What is to be placed.
 #[derive(Clone, Copy, Debug)]
-pub struct Work<'a> {
+pub struct Batch<'a> {
     /// Directory of the sweep, absolute, on a disk that every machine sees.
     pub sweep: &'a Path,
-    /// What it runs.
     pub spec: &'a Spec,
     /// The iterations, in order.
     pub iterations: &'a [u32],
     /// Most of them at once.
     pub jobs: u32,
-    /// What must have ended before, since its iterations count among those at once.
+    /// Job that must have ended before: its iterations count among those that run at once.
     pub after: Option<&'a Ticket>,
 }
 
 /// Where an iteration is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Live {
-    /// It waits, for this reason.
+pub enum TaskState {
+    /// Queued, for this reason.
     Queued(String),
-    /// It runs on this node, or is about to, or has just ended.
+    /// On this node: running, about to run, or just ended.
     Running(String),
 }
 
 /// Which of the iterations that were placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// Those that have not begun.
+    /// Iterations that have not begun.
     Queued,
-    /// All of them.
     All,
 }
 
@@ -103,7 +90,7 @@ pub trait Engine: Send + Sync {
     /// The engine refused; what it had accepted before is kept.
     fn submit(
         &self,
-        work: &Work<'_>,
+        batch: &Batch<'_>,
         keep: &mut dyn FnMut(Ticket) -> Result<(), EngineError>,
     ) -> Result<(), EngineError>;
 
@@ -111,7 +98,7 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     /// The engine cannot be asked, so that nothing is known.
-    fn live(&self, tickets: &[Ticket]) -> Result<BTreeMap<u32, Live>, EngineError>;
+    fn states(&self, tickets: &[Ticket]) -> Result<BTreeMap<u32, TaskState>, EngineError>;
 
     /// Changes how many run at once.
     ///

@@ -1,15 +1,15 @@
-//! The tool's exit codes, in one place; README's table is checked against it.
+//! The tool's exit codes, in one place; the table in docs/ci.md is checked against it.
 
 /// How the process tells its caller what came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitCode {
-    /// Every iteration passed, or a reading command did its work.
+    /// Every iteration passed whenever it ran, or a reading command did its work.
     Passed,
     /// The tool itself failed.
     ToolFailed,
     /// The command line is wrong.
     Usage,
-    /// A failure was reproduced, or a gate found a regression.
+    /// A failure was reproduced, in whichever answer of an iteration, or a gate found a regression.
     Reproduced,
     /// Nothing failed, but some iterations say nothing about the tests.
     Errored,
@@ -19,11 +19,17 @@ pub enum ExitCode {
     NoAnswer,
     /// A worker was told to end before it had an answer.
     CutShort,
+    /// For `git bisect run`: the commit is bad.
+    Bad,
+    /// For `git bisect run`: nothing can be said of the commit.
+    Skipped,
+    /// For `git bisect run`: the tool failed, and nothing is to be concluded.
+    Aborted,
 }
 
 impl ExitCode {
-    /// Every code, in the order of README's table.
-    pub const ALL: [ExitCode; 8] = [
+    /// Every code, in the order of the table in docs/ci.md.
+    pub const ALL: [ExitCode; 11] = [
         ExitCode::Passed,
         ExitCode::ToolFailed,
         ExitCode::Usage,
@@ -32,6 +38,9 @@ impl ExitCode {
         ExitCode::Interrupted,
         ExitCode::NoAnswer,
         ExitCode::CutShort,
+        ExitCode::Bad,
+        ExitCode::Skipped,
+        ExitCode::Aborted,
     ];
 
     /// The number.
@@ -39,7 +48,8 @@ impl ExitCode {
     pub fn code(self) -> u8 {
         match self {
             ExitCode::Passed => 0,
-            ExitCode::ToolFailed => 1,
+            // 1 for a bad commit is git-bisect(1)'s, as are 125 and 128.
+            ExitCode::ToolFailed | ExitCode::Bad => 1,
             ExitCode::Usage => 2,
             ExitCode::Reproduced => 3,
             ExitCode::Errored => 4,
@@ -47,6 +57,8 @@ impl ExitCode {
             // sysexits.h: a failure that may pass.
             ExitCode::NoAnswer => 75,
             ExitCode::CutShort => 143,
+            ExitCode::Skipped => 125,
+            ExitCode::Aborted => 128,
         }
     }
 }

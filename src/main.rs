@@ -1,39 +1,44 @@
 //! The command line's entrance: reads it, hands over, turns what comes back into an exit code.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode as ProcessExitCode;
 
 use reproduce_flaky::exit_code::ExitCode;
-use reproduce_flaky::{cli, commands, message};
+use reproduce_flaky::{cli, message};
 
 fn main() -> ProcessExitCode {
-    let error = match commands::dispatch(std::env::args_os().collect()) {
-        Ok(code) => return code.into(),
-        Err(error) => error,
-    };
-    match error.downcast::<cli::ParseError>() {
-        Ok(cli::ParseError::Arguments(error)) => {
-            // A reader that closed the pipe has seen the help it wanted.
-            let _ = error.print();
-            let code = if error.use_stderr() {
-                ExitCode::Usage
-            } else {
-                ExitCode::Passed
-            };
-            code.into()
-        }
-        Ok(cli::ParseError::Settings(error)) => report(&error.into()),
-        Err(error) => report(&error),
-    }
+    let argv: Vec<_> = std::env::args_os().collect();
+    // git takes nearly every code for an answer about the commit.
+    let is_asked_by_git = argv.windows(2).any(|words| words == ["culprit", "probe"]);
+    cli::dispatch(argv)
+        .unwrap_or_else(|error| match failed(&error) {
+            ExitCode::Usage | ExitCode::ToolFailed if is_asked_by_git => ExitCode::Aborted,
+            code => code,
+        })
+        .into()
 }
 
-fn report(error: &anyhow::Error) -> ProcessExitCode {
-    if message::is_broken_pipe(error) {
-        return ExitCode::Passed.into();
+/// Says what went wrong, if anybody still reads; the code for it.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    if let Some(error) = error.downcast_ref::<clap::Error>() {
+        // Also `--help` and `--version`; a reader that closed the pipe has seen what it wanted.
+        let _ = error.print();
+        return if error.use_stderr() {
+            ExitCode::Usage
+        } else {
+            ExitCode::Passed
+        };
     }
-    anstream::eprintln!("{}", message::render(error));
+    if message::is_broken_pipe(error) {
+        return ExitCode::Passed;
+    }
+    message::tell(message::render(error));
+    if std::io::stderr().is_terminal() {
+        message::tell("more: reproduce-flaky help troubleshooting");
+    }
     if message::is_usage(error) {
-        ExitCode::Usage.into()
+        ExitCode::Usage
     } else {
-        ExitCode::ToolFailed.into()
+        ExitCode::ToolFailed
     }
 }

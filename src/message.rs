@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use std::io;
 
 use crate::backend::BackendError;
+use crate::cli::settings::SettingsError;
 use crate::engine::EngineError;
-use crate::store::StoreError;
+use crate::report::shown::shown;
+use crate::run::StoreError;
 
 /// An error of the tool's own words, with what the user can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -44,17 +46,34 @@ pub fn usage(message: impl Into<String>, hint: Option<&str>) -> anyhow::Error {
 pub fn is_usage(error: &anyhow::Error) -> bool {
     error
         .chain()
-        .any(|cause| cause.is::<Usage>() || cause.is::<crate::cli::settings::SettingsError>())
+        .any(|cause| cause.is::<Usage>() || cause.is::<SettingsError>())
 }
 
 /// Whether the reader of our output went away, which is no failure of ours.
 #[must_use]
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        // JSON that could not be written does not name the error of the stream as its cause.
+        let json = cause
+            .downcast_ref::<serde_json::Error>()
+            .and_then(serde_json::Error::io_error_kind);
+        io.or(json) == Some(io::ErrorKind::BrokenPipe)
     })
+}
+
+/// Says something on stderr. Nobody has to be there to read it: a pipe that was closed ends no sweep.
+/// Names of tests, files and sweeps may be in it, and act on no terminal and no CI service.
+pub fn tell(text: impl std::fmt::Display) {
+    let text = by_line(&text.to_string());
+    let _ = io::Write::write_fmt(&mut anstream::stderr().lock(), format_args!("{text}\n"));
+}
+
+/// A text of several lines, each of which is [`shown`].
+#[must_use]
+pub fn by_line(text: &str) -> String {
+    let lines: Vec<_> = text.split('\n').map(shown).collect();
+    lines.join("\n")
 }
 
 /// The lines that stderr gets for an error.
@@ -73,6 +92,9 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     if let Some(error) = cause.downcast_ref::<Usage>() {
         return error.hint.clone();
+    }
+    if let Some(error) = cause.downcast_ref::<SettingsError>() {
+        return error.hint();
     }
     if let Some(error) = cause.downcast_ref::<BackendError>() {
         return error.hint();

@@ -15,8 +15,12 @@
 //! A suite of S seconds is a pytest session that takes S in all; of 0, an empty test, which takes what pytest takes.
 //! The table has medians over the rounds of the ratio of wall times for an iteration, with their range.
 //!
+//! Before that, in pairs with `docker run`: from the command to the first line of the first test, once with all that earlier
+//! sweeps have found and once with none of it, and from the session's end to the result; with `--start` nothing else.
+//!
 //! With `--flood MIB` only a session that prints so much is measured, against `docker run > file`; with `--long N` what
-//! a sweep of N empty sessions holds on to.
+//! a sweep of N empty sessions holds on to; with `--idle S` what process 1 of a container uses while a session sleeps
+//! for S seconds.
 
 #![expect(clippy::print_stdout, reason = "a bench's figures are its output")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
@@ -25,7 +29,9 @@ mod api;
 mod competitors;
 mod container;
 mod flood;
+mod idle;
 mod long;
+mod start;
 
 use std::path::Path;
 use std::time::Duration;
@@ -61,9 +67,17 @@ fn main() {
     if words.iter().any(|word| word == "--flood") {
         return flood::measure(dir.path(), &container, text("--flood", "1024").parse().unwrap(), rounds);
     }
+    if words.iter().any(|word| word == "--idle") {
+        return idle::measure(dir.path(), &container, text("--idle", "20").parse().unwrap(), rounds);
+    }
     if words.iter().any(|word| word == "--long") {
         return long::measure(dir.path(), text("--long", "5000").parse().unwrap());
     }
+    start::measure(dir.path(), &container, rounds);
+    if words.iter().any(|word| word == "--start") {
+        return;
+    }
+    println!();
     let startup = container.time_of_an_empty_session();
     println!("load before: {}", load());
     println!("an empty pytest session takes {:.2} s here", startup.as_secs_f64());

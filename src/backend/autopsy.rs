@@ -5,8 +5,9 @@
 //! debugger of this machine, and last the Python stacks: the signal that asks for them interrupts a system call,
 //! and so the hang may be over with it.
 
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,68 +23,72 @@ mod sections;
 use native::Seen;
 use sections::Section;
 
-/// The program that looks, run by the session's own Python in the place where it runs.
+use crate::run::{AUTOPSY, AttemptDirs, RunDir, STACKS};
+
+/// The Python program that lists processes and asks for stacks, run by the session's own Python beside the session.
 const LOOK: &str = include_str!("autopsy/look.py");
 /// Signal on which the session's plugin writes stacks; the same number is in the plugin.
 const STACKS_SIGNAL: &str = "60";
-/// Directory below the run's that everything goes into.
-const DIR: &str = "autopsy";
-/// Where the session's plugin has processes write their stacks, below the run's directory.
-const STACKS: &str = ".stacks";
+/// Most that is taken in of what the program prints, and of what the session prints meanwhile.
+pub(super) const PRINTED: usize = 4 << 20;
+/// Most that is taken in of the stacks that a process wrote by itself.
+const WRITTEN: u64 = 256 << 10;
+/// Longest time for reading or writing a file of this machine.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is done with the session after an autopsy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
-    /// It is ended.
+pub enum AfterAutopsy {
+    /// The session is ended.
     End,
-    /// It stays as it is: nothing is done that could change what it waits for.
+    /// The session is left running: the autopsy does nothing that could change what the session waits for.
     Keep,
 }
 
-impl Then {
+impl AfterAutopsy {
     fn word(self) -> &'static str {
         match self {
-            Then::End => "end",
-            Then::Keep => "keep",
+            AfterAutopsy::End => "end",
+            AfterAutopsy::Keep => "keep",
         }
     }
 }
 
-/// What an autopsy found.
+/// The files and notes of an autopsy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Autopsy {
-    /// Files written, relative to the run's directory, the one to read first first.
+    /// Files written, relative to the run's directory; the first is the one to read first.
     pub files: Vec<String>,
     /// What was not possible, and why.
     pub notes: Vec<String>,
 }
 
-/// How a backend gets at the processes of a session.
-pub(super) trait Bedside: Send + Sync {
+/// How an autopsy reaches the processes of a session.
+pub(super) trait Access: Send + Sync {
     /// Starts a Python program where the session's processes are.
     fn python(&self, arguments: Vec<String>) -> BoxFuture<'_, Result<Program, String>>;
 
-    /// The processes as that place and as this machine number them; in that place all of them are meant if `None`.
+    /// The session's processes, by their numbers inside the container and on this machine.
     fn processes(&self) -> BoxFuture<'_, Result<Vec<Seen>, String>>;
 
-    /// Whether the place holds nothing but the session, so that all its processes are meant.
+    /// Whether no process but the session's can be seen from there, as in a container.
     fn is_its_own(&self) -> bool;
 }
 
-/// A program that looks. Dropping it ends it.
+/// The running looking program. Dropping the value ends the program.
 pub(super) struct Program {
-    /// What it prints.
     pub(super) output: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
-    /// What it reads.
     pub(super) input: Pin<Box<dyn AsyncWrite + Send>>,
 }
 
 impl Program {
-    /// What it prints until a section of that name begins, it ends, or the time is over.
+    /// The sections that the program prints until one of that name begins, the program ends, the time is over, or the
+    /// output is too much: a test may have replaced the Python that runs the program.
     async fn read(&mut self, name: &str, until: Instant) -> Vec<Section> {
         let mark = format!("@@{name}\n");
         let mut printed = Vec::new();
         while !printed.ends_with(mark.as_bytes())
+            && printed.len() < PRINTED
             && let Ok(Some(piece)) = tokio::time::timeout_at(until, self.output.next()).await
         {
             printed.extend_from_slice(&piece);
@@ -94,25 +99,23 @@ impl Program {
 
 /// An autopsy in the making.
 pub(super) struct Examination {
-    dir: PathBuf,
-    run_dir: PathBuf,
+    /// The tool's own directory of the attempt, and the session's.
+    dirs: AttemptDirs,
     until: Instant,
     autopsy: Autopsy,
     threads: String,
     python: Vec<Section>,
     native: Vec<(i32, String)>,
-    /// Where in the file the stacks of the process begin that was asked last, and which process that is.
+    /// The process that was asked for its stacks last, and where in the file of stacks its answer begins.
     asked: Option<(u64, String)>,
     /// Whether processes were aborted for their stacks, which they print themselves.
     pub(super) has_aborted: bool,
 }
 
 impl Examination {
-    /// Starts one, for the run whose directory this is.
-    pub(super) fn new(run_dir: &Path, budget: Duration) -> Examination {
+    pub(super) fn new(dirs: &AttemptDirs, budget: Duration) -> Examination {
         Examination {
-            dir: run_dir.join(DIR),
-            run_dir: run_dir.to_owned(),
+            dirs: dirs.clone(),
             until: Instant::now() + budget,
             autopsy: Autopsy::default(),
             threads: String::new(),
@@ -123,19 +126,14 @@ impl Examination {
         }
     }
 
-    /// Time left.
     pub(super) fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
     }
 
-    /// Looks at everything, and writes down each thing as soon as it is known.
-    pub(super) async fn examine(&mut self, bedside: &dyn Bedside, then: Then) {
-        if let Err(error) = std::fs::create_dir_all(&self.dir) {
-            self.note(format!("failed to create `{}`: {error}", self.dir.display()));
-            return;
-        }
+    /// Looks at processes, native stacks, Python stacks and logs, and writes each file as soon as its text is known.
+    pub(super) async fn examine(&mut self, access: &dyn Access, after: AfterAutopsy) {
         let budget = self.left();
-        let seen = match tokio::time::timeout(budget / 5, bedside.processes()).await {
+        let seen = match tokio::time::timeout(budget / 5, access.processes()).await {
             Ok(Ok(seen)) => seen,
             Ok(Err(cause)) => {
                 self.note(cause);
@@ -146,16 +144,16 @@ impl Examination {
                 Vec::new()
             }
         };
-        let which = if bedside.is_its_own() {
+        let which = if access.is_its_own() {
             "all".to_owned()
         } else {
             let inside: Vec<String> = seen.iter().map(|seen| seen.inside.to_string()).collect();
             inside.join(",")
         };
-        let arguments = ["-ISc", LOOK, &which, STACKS_SIGNAL, then.word()]
+        let arguments = ["-ISc", LOOK, &which, STACKS_SIGNAL, after.word()]
             .map(str::to_owned)
             .to_vec();
-        let mut program = match tokio::time::timeout(budget * 2 / 5, bedside.python(arguments)).await {
+        let mut program = match tokio::time::timeout(budget * 2 / 5, access.python(arguments)).await {
             Ok(Ok(program)) => Some(program),
             Ok(Err(cause)) => {
                 self.note(cause);
@@ -168,8 +166,8 @@ impl Examination {
         };
         if let Some(program) = &mut program {
             let looked = program.read("ready", self.until - budget / 2).await;
-            self.take("ready", looked);
-            self.write_stacks();
+            self.take("ready", looked).await;
+            self.write_stacks().await;
         }
         // The rest of the time belongs to the Python stacks, which say most.
         match native::stacks(&seen, self.until - budget * 3 / 10).await {
@@ -183,27 +181,30 @@ impl Examination {
             })
             .await;
             let asked = program.read("end", self.until).await;
-            self.take("end", asked);
-            self.read_stacks();
+            self.take("end", asked).await;
+            self.read_stacks().await;
         }
-        if let Some(text) = logs::tails(&self.run_dir, DIR) {
-            self.write("logs.txt", &text);
+        let session = Arc::clone(&self.dirs.session);
+        if let Some(Ok(text)) = on_disk(move || logs::tails(&session)).await
+            && !text.is_empty()
+        {
+            self.write("logs.txt", &text).await;
         }
-        self.write_stacks();
+        self.write_stacks().await;
     }
 
     /// Takes in what the program printed, up to a section that shows that it was not cut.
-    fn take(&mut self, last: &str, sections: Vec<Section>) {
+    async fn take(&mut self, last: &str, sections: Vec<Section>) {
         if sections.iter().all(|section| section.name != last) {
             self.note(format!("the look at the processes was not done in time, at `{last}`"));
         }
         for section in sections {
             match section.name.as_str() {
                 "processes" => {
-                    self.write("processes.txt", &section.text);
+                    self.write("processes.txt", &section.text).await;
                     self.threads = section.text;
                 }
-                "files" => self.write("files.txt", &section.text),
+                "files" => self.write("files.txt", &section.text).await,
                 "stacks" => {
                     self.asked = None;
                     self.python.push(section);
@@ -216,16 +217,16 @@ impl Examination {
         }
     }
 
-    /// The stacks of a process that was asked for them and ended the session with its answer, as one does whose hang
-    /// was a wait that the signal cut short; the looking program ended with it.
-    fn read_stacks(&mut self) {
+    /// Reads the stacks of a process whose answer ended the session: the signal cut the wait short that the session hung
+    /// in. The looking program ended with the session, so the stacks are read from the process's own file.
+    async fn read_stacks(&mut self) {
         let Some((start, process)) = self.asked.take() else {
             return;
         };
-        let path = self.run_dir.join(STACKS);
-        let written = std::fs::read(path).unwrap_or_default();
-        let start = usize::try_from(start).unwrap_or(usize::MAX).min(written.len());
-        let text = String::from_utf8_lossy(&written[start..]).into_owned();
+        let session = Arc::clone(&self.dirs.session);
+        let Some(Ok(text)) = on_disk(move || written(&session, start)).await else {
+            return;
+        };
         if !text.trim().is_empty() {
             self.autopsy.notes.retain(|note| !note.ends_with("at `end`"));
             self.note("asking for the stacks ended what the session waited for, and it went on".to_owned());
@@ -236,27 +237,29 @@ impl Examination {
         }
     }
 
-    /// Says what was not possible.
     pub(super) fn note(&mut self, text: String) {
         if !self.autopsy.notes.contains(&text) {
             self.autopsy.notes.push(text);
         }
     }
 
-    fn write(&mut self, name: &str, text: &str) {
-        match std::fs::write(self.dir.join(name), text) {
-            Ok(()) => {
-                let file = format!("{DIR}/{name}");
+    async fn write(&mut self, name: &'static str, text: &str) {
+        let (own, text) = (Arc::clone(&self.dirs.own), text.to_owned());
+        let write = move || own.ensure_dir(AUTOPSY, 0o755)?.replace(name, text.as_bytes());
+        match on_disk(write).await {
+            Some(Ok(())) => {
+                let file = format!("{AUTOPSY}/{name}");
                 if !self.autopsy.files.contains(&file) {
                     self.autopsy.files.push(file);
                 }
             }
-            Err(error) => self.note(format!("failed to write `{name}`: {error}")),
+            Some(Err(error)) => self.note(format!("failed to write `{name}`: {error}")),
+            None => self.note(format!("`{name}` could not be written in time")),
         }
     }
 
     /// Adds what processes printed that were aborted for their stacks.
-    pub(super) fn printed(&mut self, output: &[u8]) {
+    pub(super) async fn printed(&mut self, output: &[u8]) {
         let text = String::from_utf8_lossy(output).into_owned();
         if !text.trim().is_empty() {
             self.python.push(Section {
@@ -264,19 +267,34 @@ impl Examination {
                 text,
             });
         }
-        self.write_stacks();
+        self.write_stacks().await;
     }
 
-    fn write_stacks(&mut self) {
+    async fn write_stacks(&mut self) {
         let text = sections::stacks(&self.python, &self.native, &self.threads, &self.autopsy.notes);
-        self.write("stacks.txt", &text);
+        self.write("stacks.txt", &text).await;
     }
 
-    /// What came of it.
     pub(super) fn end(mut self) -> Autopsy {
         self.autopsy.files.sort_by_key(|file| !file.ends_with("/stacks.txt"));
         self.autopsy
     }
+}
+
+/// Does something with files on a thread that may wait; `None` if that takes too long.
+async fn on_disk<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let done = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(act)).await;
+    done.ok()?.ok()
+}
+
+/// What a process wrote to its file of stacks from an offset on. The session owns the file and may have made it anything
+/// of any length.
+fn written(session: &RunDir, start: u64) -> io::Result<String> {
+    let mut file = session.file(STACKS)?;
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.take(WRITTEN).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Reads the section that names a process before it is asked.

@@ -1,21 +1,24 @@
 //! Who made a container: the process whose death makes it a leftover. Written as labels, read back by the reaper.
 
 use std::collections::HashMap;
-use std::io;
 
 use rustix::process::{Pid, test_kill_process};
 
-/// Everything that tells one process from all others, on this machine and elsewhere.
+use crate::proc;
+
+/// What tells one process from all others, on this machine and on others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Creator {
     /// Process id, in its own namespace.
     pub pid: i32,
-    /// When it started, as the kernel counts; process ids are used again, a pair of both is not.
+    /// Start in the kernel's clock ticks: process ids are used again, pairs of id and start are not.
     pub started: String,
     /// User id; the processes of others may be hidden from us.
     pub uid: u32,
-    /// Name of the machine.
+    /// Name of the machine; others may have the same.
     pub host: String,
+    /// Identity of the machine; empty where the system has none.
+    pub machine: String,
     /// Identity of the machine's present boot; empty where the system has none.
     pub boot: String,
     /// Namespace that the process id belongs to; empty where the system has none.
@@ -25,23 +28,22 @@ pub struct Creator {
 /// What became of the process that made a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is running.
     Alive,
-    /// It is gone for certain.
+    /// Certainly gone.
     Gone,
-    /// It cannot be seen from here: another machine, another namespace, another user.
+    /// Out of sight: of another machine, namespace or user.
     Unknown,
 }
 
 const PID: &str = "reproduce-flaky.creator-pid";
 const STARTED: &str = "reproduce-flaky.creator-started";
 const UID: &str = "reproduce-flaky.creator-uid";
+const MACHINE: &str = "reproduce-flaky.creator-machine";
 const HOST: &str = "reproduce-flaky.creator-host";
 const BOOT: &str = "reproduce-flaky.creator-boot";
 const NAMESPACE: &str = "reproduce-flaky.creator-namespace";
 
 impl Creator {
-    /// This process.
     #[must_use]
     pub fn current() -> Creator {
         let pid = rustix::process::getpid();
@@ -50,12 +52,12 @@ impl Creator {
             started: start_time(pid).unwrap_or_default(),
             uid: rustix::process::geteuid().as_raw(),
             host: host_name(),
-            boot: boot_id(),
-            namespace: namespace(),
+            machine: machine_id(),
+            boot: proc::first_line("/proc/sys/kernel/random/boot_id"),
+            namespace: proc::pid_namespace(),
         }
     }
 
-    /// The labels that name it.
     #[must_use]
     pub fn labels(&self) -> HashMap<String, String> {
         HashMap::from([
@@ -63,12 +65,13 @@ impl Creator {
             (STARTED.to_owned(), self.started.clone()),
             (UID.to_owned(), self.uid.to_string()),
             (HOST.to_owned(), self.host.clone()),
+            (MACHINE.to_owned(), self.machine.clone()),
             (BOOT.to_owned(), self.boot.clone()),
             (NAMESPACE.to_owned(), self.namespace.clone()),
         ])
     }
 
-    /// Reads the labels; `None` if they are not all there.
+    /// Reads the labels; `None` if they are not all there. Earlier versions did not know the machine.
     #[must_use]
     pub fn from_labels(labels: &HashMap<String, String>) -> Option<Creator> {
         let text = |name: &str| labels.get(name).cloned();
@@ -77,23 +80,40 @@ impl Creator {
             started: text(STARTED)?,
             uid: text(UID)?.parse().ok()?,
             host: text(HOST)?,
+            machine: text(MACHINE).unwrap_or_default(),
             boot: text(BOOT)?,
             namespace: text(NAMESPACE)?,
         })
     }
 
-    /// What became of it, as far as this process can tell.
+    /// What became of it, as far as this process can tell. `may_be_old`: what it made may be left from before this
+    /// machine's last start, as nothing can be that runs, or that is on an engine of another machine.
     #[must_use]
-    pub fn fate(&self) -> Fate {
-        self.fate_seen_by(&Creator::current())
+    pub fn fate(&self, may_be_old: bool) -> Fate {
+        self.fate_seen_by(&Creator::current(), may_be_old)
     }
 
-    fn fate_seen_by(&self, us: &Creator) -> Fate {
+    /// Whether it was a process of this machine, and not of another one of that name.
+    #[must_use]
+    pub fn is_of_this_machine(&self) -> bool {
+        let us = Creator::current();
+        self.host == us.host && (self.boot == us.boot || self.has_machine_of(&us))
+    }
+
+    fn has_machine_of(&self, us: &Creator) -> bool {
+        !self.machine.is_empty() && self.machine == us.machine
+    }
+
+    fn fate_seen_by(&self, us: &Creator, may_be_old: bool) -> Fate {
         if self.host != us.host || (us.uid != 0 && us.uid != self.uid) {
             return Fate::Unknown;
         }
         if self.boot != us.boot {
-            return Fate::Gone;
+            return if may_be_old && self.has_machine_of(us) {
+                Fate::Gone
+            } else {
+                Fate::Unknown
+            };
         }
         if self.namespace != us.namespace {
             return Fate::Unknown;
@@ -105,56 +125,34 @@ impl Creator {
             Err(rustix::io::Errno::SRCH) => Fate::Gone,
             // A process that is there but has another start is a later one with the same number.
             Ok(()) | Err(_) => match start_time(pid) {
-                Ok(started) if started != self.started => Fate::Gone,
-                Ok(_) if is_zombie(pid) => Fate::Gone,
-                Ok(_) | Err(_) => Fate::Alive,
+                Some(started) if started != self.started => Fate::Gone,
+                Some(_) if proc::is_zombie(self.pid) => Fate::Gone,
+                Some(_) | None => Fate::Alive,
             },
         }
     }
 }
 
-/// Name of this machine.
 #[must_use]
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|id| id.trim().to_owned())
-        .unwrap_or_default()
+fn machine_id() -> String {
+    let found = ["/etc/machine-id", "/var/lib/dbus/machine-id"].map(proc::first_line);
+    found.into_iter().find(|id| !id.is_empty()).unwrap_or_default()
 }
 
-fn namespace() -> String {
-    std::fs::read_link("/proc/self/ns/pid")
-        .map(|link| link.to_string_lossy().into_owned())
-        .unwrap_or_default()
-}
-
-/// The fields of `/proc/PID/stat` after the program's name, which may hold spaces and parentheses itself.
-fn stat_fields(pid: Pid) -> io::Result<Vec<String>> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))?;
-    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    Ok(rest.split_whitespace().map(str::to_owned).collect())
-}
-
-fn is_zombie(pid: Pid) -> bool {
-    stat_fields(pid).is_ok_and(|fields| matches!(fields.first().map(String::as_str), Some("Z" | "X")))
-}
-
-/// Start of a process: clock ticks since boot on Linux (field 22 of proc(5)'s stat), else what `ps` says.
-fn start_time(pid: Pid) -> io::Result<String> {
+/// Start of a process: as `/proc` has it on Linux, else what `ps` says.
+fn start_time(pid: Pid) -> Option<String> {
     if cfg!(target_os = "linux") {
-        let fields = stat_fields(pid)?;
-        return fields
-            .get(19)
-            .cloned()
-            .ok_or_else(|| io::Error::other("/proc holds no start time"));
+        return proc::start(pid.as_raw_nonzero().get());
     }
     let output = std::process::Command::new("ps")
         .args(["-o", "lstart=", "-p", &pid.as_raw_nonzero().to_string()])
-        .output()?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        .output()
+        .ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 #[cfg(test)]
@@ -164,7 +162,8 @@ mod tests {
     #[test]
     fn this_process_is_alive_and_reads_its_own_labels() {
         let us = Creator::current();
-        assert_eq!(us.fate(), Fate::Alive);
+        assert_eq!(us.fate(true), Fate::Alive);
+        assert!(us.is_of_this_machine());
         assert_eq!(Creator::from_labels(&us.labels()), Some(us));
     }
 
@@ -177,42 +176,54 @@ mod tests {
             started: start_time(pid).unwrap(),
             ..Creator::current()
         };
-        assert_eq!(creator.fate(), Fate::Alive);
+        assert_eq!(creator.fate(false), Fate::Alive);
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(creator.fate(), Fate::Gone);
+        assert_eq!(creator.fate(false), Fate::Gone);
     }
 
     #[test]
     fn a_later_process_with_the_same_number_is_another_one() {
         let mut creator = Creator::current();
         creator.started = "1".to_owned();
-        assert_eq!(creator.fate(), Fate::Gone);
+        assert_eq!(creator.fate(false), Fate::Gone);
     }
 
     #[test]
-    fn what_cannot_be_seen_from_here_is_unknown_and_an_earlier_boot_is_gone() {
-        let us = Creator::current();
+    fn what_cannot_be_seen_from_here_is_unknown_and_an_earlier_boot_of_this_machine_is_gone() {
+        let us = Creator {
+            machine: "ours".to_owned(),
+            ..Creator::current()
+        };
         let elsewhere = Creator {
             host: "elsewhere".to_owned(),
             ..us.clone()
         };
-        assert_eq!(elsewhere.fate(), Fate::Unknown);
+        assert_eq!(elsewhere.fate_seen_by(&us, true), Fate::Unknown);
         let inside = Creator {
             namespace: "pid:[1]".to_owned(),
             ..us.clone()
         };
-        assert_eq!(inside.fate(), Fate::Unknown);
+        assert_eq!(inside.fate_seen_by(&us, true), Fate::Unknown);
         let before = Creator {
             boot: "before".to_owned(),
             ..us.clone()
         };
-        assert_eq!(before.fate(), Fate::Gone);
+        assert_eq!(before.fate_seen_by(&us, true), Fate::Gone);
+        assert_eq!(before.fate_seen_by(&us, false), Fate::Unknown, "it runs now");
+        for machine in ["another", ""] {
+            let namesake = Creator {
+                machine: machine.to_owned(),
+                ..before.clone()
+            };
+            assert_eq!(namesake.fate_seen_by(&us, true), Fate::Unknown, "a name is no machine");
+            assert!(!namesake.is_of_this_machine());
+        }
         let other = Creator {
             uid: us.uid + 1,
             ..us.clone()
         };
         let seen_by = Creator { uid: us.uid + 2, ..us };
-        assert_eq!(other.fate_seen_by(&seen_by), Fate::Unknown);
+        assert_eq!(other.fate_seen_by(&seen_by, true), Fate::Unknown);
     }
 }

@@ -1,27 +1,26 @@
 //! Sessions in containers, on any socket that speaks Docker's API. Nothing outside this folder knows bollard.
-//!
-//! 400 lines long because one backend ties together all that makes a container: plan, limits, workspace, noise.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::SystemTime;
 
 use bollard::models::ImageConfig;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::toolchain::{self, Report};
-use super::{Attempt, Backend, BackendError, Creator, Plugin, Prepared, Probe, Session, Tell, packages};
-use crate::model::{Spec, Workspace};
+use super::toolchain::Toolchain;
+use super::{Attempt, Backend, BackendError, Creator, Plugin, Prepared, Probe, Session, Tell, known, packages};
+use crate::run::{self, Handover};
+use crate::spec::{HOST_IMAGE, Perturbation, Recipe as Part, Spec};
+use crate::timings;
 
+mod access;
+mod address;
 mod ahead;
-mod bedside;
 mod engine;
 mod fresh;
 mod gate;
 mod images;
-mod lacks;
+mod net_delay;
 mod noise;
 mod ownership;
 mod plan;
@@ -30,23 +29,25 @@ mod recipe;
 mod removal;
 mod session;
 mod shell;
+mod ssh;
+mod start;
+mod transport;
+mod unsupported;
 
 use ahead::{Ahead, Waiting};
 use engine::Engine;
-use fresh::{Fresh, Means};
+use fresh::FreshMethod;
 use images::import;
-use lacks::Lacks;
 use ownership::Ownership;
 use plan::{Image, Plan};
-use recipe::Instance;
-use removal::{ATTEMPT, ITERATION, Remover, SWEEP};
+use removal::Remover;
+use unsupported::Unsupported;
 
+pub use address::{Place, place};
 pub use engine::{Facts, facts};
 pub use removal::{Leftover, LeftoverKind, leftovers, reap, reap_iteration};
 pub use shell::interactive_docker_run;
 
-/// The name that asks for a container over this machine's own Python.
-const HOST: &str = "host";
 /// Repository that the roots of such containers are tagged in.
 const HOST_REPOSITORY: &str = "reproduce-flaky-host";
 
@@ -56,12 +57,21 @@ struct Docker {
     remover: Arc<Remover>,
     creator: Creator,
     plan: Plan,
-    /// How fresh workspaces are made, once one was.
-    means: OnceLock<Means>,
-    lacks: Mutex<Lacks>,
+    /// What this machine's Python says about itself, where it is what runs; a probe in a container depends on it.
+    python: String,
+    /// How fresh workspaces are made here; known after the first.
+    method: OnceLock<FreshMethod>,
+    unsupported: Mutex<Unsupported>,
     /// What keeps cores busy beside the sessions.
     noise: Mutex<Option<session::Running>>,
     ahead: Ahead,
+    /// The sweep, and the workspace whose files become the caller's when no session of it runs any more; set by the first
+    /// session.
+    workspace: OnceLock<Option<(PathBuf, Ownership, Handover)>>,
+    /// Whether packets of the containers come late.
+    is_delayed: bool,
+    /// Conditions that cannot be had on this engine, with the reason.
+    without_effect: Vec<(Perturbation, String)>,
     notes: Vec<String>,
 }
 
@@ -71,56 +81,92 @@ pub(super) async fn open(
     plugin: Option<&Plugin>,
     tell: Tell<'_>,
 ) -> Result<impl Backend + use<>, BackendError> {
-    make(spec, plugin, tell).await
+    Box::pin(make(spec, plugin, tell)).await
+}
+
+/// Has the engine of a sweep fetch an image.
+pub(super) async fn pull(spec: &Spec, image: &str) -> Result<(), BackendError> {
+    images::pull(&connect(spec).await?, image).await
+}
+
+async fn connect(spec: &Spec) -> Result<Engine, BackendError> {
+    let placing = spec.placing.as_ref();
+    Engine::connect_to(placing.and_then(|placing| placing.docker_host.as_deref())).await
 }
 
 async fn make(spec: &Spec, plugin: Option<&Plugin>, tell: Tell<'_>) -> Result<Docker, BackendError> {
     let placing = spec.placing.as_ref();
-    let engine = Arc::new(Engine::connect_to(placing.and_then(|placing| placing.docker_host.as_deref())).await?);
+    // On the heap, as everything that is large in a future.
+    let connected = timings::of("engine: connect", Box::pin(connect(spec)));
     let kept = plugin.map(packages::keep_plugin).transpose()?;
     let mut notes = Vec::new();
-    let plan = if spec.image == HOST {
-        let (report, fetched) = host_python(spec, plugin, tell).await?;
+    let (engine, plan, python) = if spec.image == HOST_IMAGE {
+        // An engine that is not there is what is told first.
+        let (engine, python) = tokio::join!(
+            connected,
+            timings::of("python", Box::pin(host_python(spec, plugin, tell)))
+        );
+        let (engine, (report, fetched)) = (engine?, python?);
         let rootless = engine.facts.is_rootless;
         let (mut plan, root) = Plan::host(spec, kept.as_deref(), rootless, &report, fetched.as_ref())?;
-        plan.recipe.image = import(&engine, &root).await?;
+        plan.recipe.image = timings::of("engine: image", Box::pin(import(&engine, &root))).await?;
         notes.extend(fetched.map(|fetched| fetched.note));
-        plan
+        (engine, plan, serde_json::to_string(&report).unwrap_or_default())
     } else {
         let archive = placing.and_then(|placing| placing.image_tar.as_deref());
-        let (id, config) = images::find_or_load(&engine, &spec.image, archive).await?;
-        Plan::named(spec, kept.as_deref(), engine.is_here(), &id, config)?
+        let engine = connected.await?;
+        let (id, config) = timings::of(
+            "engine: image",
+            Box::pin(images::find_or_load(&engine, &spec.image, archive)),
+        )
+        .await?;
+        let plan = Plan::named(spec, kept.as_deref(), engine.is_here(), &id, config)?;
+        (engine, plan, String::new())
     };
-    let lacks = match engine.socket() {
-        Some(socket) => Lacks::foresee(socket, &plan.recipe.ulimits, &spec.container).await,
-        None => Lacks::default(),
+    let engine = Arc::new(engine);
+    let unsupported = match engine.socket() {
+        Some(socket) => {
+            let foreseen = Unsupported::foresee(socket, &plan.recipe.ulimits, &spec.container);
+            timings::of("engine: limits", foreseen).await
+        }
+        None => Unsupported::default(),
     };
+    let mut without_effect = Vec::new();
+    let mut is_delayed = spec.is_under(Perturbation::NetDelay);
+    if is_delayed && let Some(cause) = net_delay::refusal(spec, engine.is_here()).await {
+        is_delayed = false;
+        without_effect.push((Perturbation::NetDelay, cause));
+    }
     Ok(Docker {
         remover: Remover::new(Arc::clone(&engine)),
         ahead: Ahead::new(spec, &engine),
         engine,
         creator: Creator::current(),
         plan,
-        means: OnceLock::new(),
-        lacks: Mutex::new(lacks),
+        python,
+        method: OnceLock::new(),
+        unsupported: Mutex::new(unsupported),
         noise: Mutex::default(),
+        workspace: OnceLock::new(),
+        is_delayed,
+        without_effect,
         notes,
     })
 }
 
-/// The `docker run` line that runs one iteration by hand, as words. Starts nothing and asks no engine. Variables
-/// that are the caller's own appear by name only.
+/// The `docker run` line that runs one iteration by hand, as words, with the limits that the engine here can set.
+/// Starts nothing, and needs no engine. Variables that are the caller's own appear by name only.
 ///
 /// # Errors
-/// `--image host`, and there is no Python to be found; a volume or limit that cannot be read.
+/// No Python is found for `--image host`; a volume or a limit cannot be read.
 pub async fn equivalent_docker_run(
     spec: &Spec,
     plugin: Option<&Plugin>,
     attempt: &Attempt,
 ) -> Result<Vec<String>, BackendError> {
     let plugin = plugin.map(packages::keep_plugin).transpose()?;
-    let (plan, image) = if spec.image == HOST {
-        let report = toolchain::examine(&spec.directory, &[("PYTHONPATH".to_owned(), None)]).await?;
+    let (plan, image) = if spec.image == HOST_IMAGE {
+        let report = known::examine(&spec.directory).await?;
         let fetched = packages::plan(&report, spec.host_requirements.as_deref())?;
         let (plan, root) = Plan::host(spec, plugin.as_deref(), false, &report, fetched.as_ref())?;
         (plan, format!("{HOST_REPOSITORY}:{}", root.tag()))
@@ -128,18 +174,20 @@ pub async fn equivalent_docker_run(
         let plan = Plan::named(spec, plugin.as_deref(), false, &spec.image, ImageConfig::default())?;
         (plan, spec.image.clone())
     };
-    Ok(plan
-        .recipe
-        .command_line(&image, &plan.session(attempt), &plan.secrets()))
+    let mut session = plan.session(attempt);
+    let engine = connect(spec).await;
+    if let Some(socket) = engine.as_ref().ok().and_then(Engine::socket) {
+        session.unsupported = Unsupported::foresee(socket, &plan.recipe.ulimits, &spec.container).await;
+    }
+    Ok(plan.recipe.command_line(&image, &session, &plan.secrets()))
 }
 
 async fn host_python(
     spec: &Spec,
     plugin: Option<&Plugin>,
     tell: Tell<'_>,
-) -> Result<(Report, Option<packages::Packages>), BackendError> {
-    // The caller's search path for modules is not part of the toolchain, and most of it is not visible inside.
-    let report = toolchain::examine(&spec.directory, &[("PYTHONPATH".to_owned(), None)]).await?;
+) -> Result<(Toolchain, Option<packages::Packages>), BackendError> {
+    let report = known::examine(&spec.directory).await?;
     let fetched = packages::complete(&report, spec.host_requirements.as_deref(), plugin, tell).await?;
     Ok((report, fetched))
 }
@@ -149,121 +197,20 @@ impl Docker {
         &self.plan.spec
     }
 
-    fn labels(&self, attempt: &Attempt) -> HashMap<String, String> {
-        let mut labels = self.creator.labels();
-        labels.insert(SWEEP.to_owned(), attempt.sweep.to_string_lossy().into_owned());
-        labels.insert(ITERATION.to_owned(), attempt.iteration.to_string());
-        labels.insert(ATTEMPT.to_owned(), attempt.name.clone());
-        labels
-    }
-
-    async fn launch(&self, attempt: &Attempt, gate: Option<gate::Place>) -> Result<session::Running, BackendError> {
-        let mut instance = self.plan.session(attempt);
-        instance.labels = self.labels(attempt);
-        instance.gate = gate;
-        let name = container_name(&attempt.sweep, &attempt.name);
-        let ownership = self.ownership(attempt, &instance.labels, &name);
-        let running = if self.spec().container.workspace == Workspace::Fresh {
-            self.launch_fresh(attempt, instance, &name).await?
-        } else {
-            self.launch_container(&mut instance, &name).await?
+    /// Makes the files the caller's that sessions of this process made in the workspace, unless sessions still run there.
+    async fn restore_workspace(&self) {
+        let Some(Some((sweep, ownership, handover))) = self.workspace.get() else {
+            return;
         };
-        Ok(running.with_ownership(ownership).with_cores(self.plan.cores(attempt)))
-    }
-
-    /// Starts a container without what this engine turns out not to be able to do: one that itself runs in a
-    /// container often may not raise limits, and its own are no reason to run nothing.
-    async fn launch_container(&self, instance: &mut Instance, name: &str) -> Result<session::Running, BackendError> {
-        loop {
-            instance.lacks = self.lacks();
-            let launched = session::launch(&self.engine, &self.remover, &self.plan.recipe, instance, name).await;
-            let error = match launched {
-                Ok(running) => return Ok(running),
-                Err(error) => error,
-            };
-            let has_learned = match &error {
-                BackendError::Refused { cause, .. } => instance.lacks.learn(cause, &self.spec().container),
-                _ => false,
-            };
-            if !has_learned {
-                return Err(self.name_image(error));
-            }
-            self.lacks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone_from(&instance.lacks);
+        let beside = sweep
+            .parent()
+            .and_then(|logs| run::find_sweeps(logs).ok())
+            .unwrap_or_default();
+        let is_running = |sweep: &PathBuf| run::in_flight(sweep).is_ok_and(|running| !running.is_empty());
+        if !beside.iter().any(is_running) {
+            ownership.clone().restore(&self.engine, &self.remover).await;
+            handover.done();
         }
-    }
-
-    fn lacks(&self) -> Lacks {
-        self.lacks.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Starts a session over a pristine tree; where the engine turns out not to be able to mount an overlay, over
-    /// a copy, then and from then on.
-    async fn launch_fresh(
-        &self,
-        attempt: &Attempt,
-        mut instance: Instance,
-        name: &str,
-    ) -> Result<session::Running, BackendError> {
-        let labels = instance.labels.clone();
-        let fresh = Fresh {
-            engine: &self.engine,
-            image: &self.plan.recipe.image,
-            directory: &self.spec().directory,
-            without: attempt.sweep.parent().unwrap_or(&attempt.sweep),
-            name,
-            labels: &labels,
-        };
-        let mut means = self.means.get().copied().unwrap_or_else(|| fresh.means());
-        loop {
-            let started = match fresh.make(means).await {
-                Ok(volumes) => {
-                    instance.workspace_volume = volumes.first().cloned();
-                    match self.launch_container(&mut instance, name).await {
-                        Ok(running) => Ok(running.with_volumes(volumes)),
-                        Err(error) => {
-                            self.remover.close().await;
-                            fresh.discard(&volumes).await;
-                            Err(error)
-                        }
-                    }
-                }
-                Err(error) => Err(error),
-            };
-            match started {
-                Err(BackendError::Refused { .. }) if means == Means::Overlay && self.means.get().is_none() => {
-                    means = Means::Copy;
-                }
-                Err(error) => return Err(error),
-                Ok(running) => {
-                    let _ = self.means.set(means);
-                    return Ok(running);
-                }
-            }
-        }
-    }
-
-    /// What to hand over afterwards; `None` where the container's user is the caller.
-    fn ownership(&self, attempt: &Attempt, labels: &HashMap<String, String>, name: &str) -> Option<Ownership> {
-        let caller = if self.engine.facts.is_rootless {
-            0
-        } else {
-            rustix::process::geteuid().as_raw()
-        };
-        if self.plan.uid() == Some(caller) || !self.engine.is_here() {
-            return None;
-        }
-        let spec = self.spec();
-        Some(Ownership {
-            run_dir: attempt.dir.clone(),
-            workspace: (spec.container.workspace == Workspace::Rw).then(|| spec.directory.clone()),
-            since: SystemTime::now(),
-            image: self.plan.recipe.image.clone(),
-            labels: labels.clone(),
-            name: format!("{name}-owner"),
-        })
     }
 
     /// Errors name the image as the user does, not by its id.
@@ -297,24 +244,34 @@ impl Backend for Docker {
     }
 
     fn start<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<Box<dyn Session>, BackendError>> {
-        async move { Ok(Box::new(self.launch(attempt, None).await?) as Box<dyn Session>) }.boxed()
+        async move { Ok(Box::new(self.launch_now(attempt).await?) as Box<dyn Session>) }.boxed()
     }
 
     fn is_ahead(&self) -> bool {
-        self.ahead.program().is_some()
+        self.ahead.is_on()
     }
 
     fn prepare<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Option<Box<dyn Prepared>>> {
         async move {
-            let gate = gate::Place {
-                program: self.ahead.program()?,
-                dir: attempt.dir.clone(),
-            };
-            let made = self.launch(attempt, Some(gate)).await;
+            let holder = self.ahead.program().filter(|_| self.ahead.is_on())?;
+            let made = self.launch(attempt, Some(holder)).await;
             self.ahead.learn(&made);
             Some(Box::new(Waiting(made.ok()?)) as Box<dyn Prepared>)
         }
         .boxed()
+    }
+
+    fn without_effect(&self) -> Vec<(Perturbation, String)> {
+        let mut found = self.without_effect.clone();
+        if self.spec().is_under(Perturbation::Starve) {
+            let cause = if self.spec().container.has(Part::Init) {
+                self.ahead.refusal()
+            } else {
+                Some("the session itself is process 1 (--without init)".to_owned())
+            };
+            found.extend(cause.map(|cause| (Perturbation::Starve, cause)));
+        }
+        found
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), BackendError>> {
@@ -326,9 +283,13 @@ impl Backend for Docker {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        // Dropping it removes it.
+        // Dropping the session removes its container.
         drop(self.noise.lock().unwrap_or_else(PoisonError::into_inner).take());
-        self.remover.close().boxed()
+        async move {
+            self.restore_workspace().await;
+            self.remover.close().await;
+        }
+        .boxed()
     }
 }
 

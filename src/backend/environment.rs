@@ -1,7 +1,7 @@
 //! The variables of a session: the recipe's, the image's, the caller's, and those given for the sweep. Pure.
 
-use crate::model::Spec;
-use crate::model::spec::Recipe;
+use crate::judge::pytest::trail::CONDITIONS_ENV;
+use crate::spec::{Recipe, Spec};
 
 /// Variable by which the processes of a session, and what is left of them, are found again.
 pub(super) const MARK: &str = "REPRODUCE_FLAKY_ATTEMPT";
@@ -36,6 +36,17 @@ impl Environment {
                     environment.set(name, value);
                 }
             }
+        }
+        let conditions = || spec.container.conditions.iter().filter(|name| spec.is_under(**name));
+        for (name, value) in conditions().flat_map(|condition| condition.variables()) {
+            environment.set(name, *value);
+        }
+        let plugins: Vec<&str> = conditions()
+            .filter(|condition| condition.is_the_plugins())
+            .map(|condition| condition.as_str())
+            .collect();
+        if !plugins.is_empty() {
+            environment.set(CONDITIONS_ENV, plugins.join(","));
         }
         for name in &spec.pass_env {
             if let Some(value) = caller(name) {
@@ -74,6 +85,12 @@ impl Environment {
             .map(|(_, value)| value.as_str())
     }
 
+    /// The values of these variables that are long enough to be told from chance.
+    pub(super) fn values<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let values = names.filter_map(|name| self.get(name));
+        values.filter(|value| value.len() >= 4).map(str::to_owned).collect()
+    }
+
     /// Puts directories in front of a search path, before what it holds, or what was `inherited`, already.
     pub(super) fn prepend_path(&mut self, name: &str, dirs: &[String], inherited: Option<&str>) {
         let present = self.get(name).or(inherited).unwrap_or_default();
@@ -105,7 +122,7 @@ pub(super) fn find<'a>(list: &'a [String], name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
     use crate::backend::tests::spec;
-    use crate::model::EnvVar;
+    use crate::spec::EnvVar;
 
     fn none(_: &str) -> Option<String> {
         None

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::toolchain::{Report, hex};
+use super::toolchain::{Toolchain, hex};
 
 /// A directory or file of this machine that a container sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ const ETC: [&str; 24] = [
 
 /// Plans the root for an interpreter. `search` is the caller's own search path for programs; what of it cannot be
 /// seen inside is left out.
-pub(super) fn plan(report: &Report, search: &str) -> HostRoot {
+pub(super) fn plan(report: &Toolchain, search: &str) -> HostRoot {
     let mut links = Vec::new();
     let mut dirs: Vec<PathBuf> = Vec::new();
     for name in ["usr", "bin", "lib", "lib32", "lib64", "libx32", "opt", "nix"] {
@@ -245,14 +245,14 @@ impl HostRoot {
 mod tests {
     use super::*;
 
-    fn report() -> Report {
-        Report {
+    fn report() -> Toolchain {
+        Toolchain {
             executable: "/usr/bin/python3".into(),
             hops: vec!["/usr/bin/python3".into()],
             version: "3.11.2".to_owned(),
             prefixes: vec!["/usr".into()],
             search: vec!["/usr/lib".into(), "/".into()],
-            ..Report::default()
+            ..Toolchain::default()
         }
     }
 
@@ -281,7 +281,7 @@ mod tests {
         let (venv, python) = (base.path().join("venv"), base.path().join("python"));
         std::fs::create_dir_all(venv.join("bin")).unwrap();
         std::fs::create_dir_all(python.join("bin")).unwrap();
-        let report = Report {
+        let report = Toolchain {
             executable: venv.join("bin/python3"),
             hops: vec![venv.join("bin/python3"), python.join("bin/python3.12")],
             prefixes: vec![venv.clone(), python.clone()],

@@ -1,8 +1,12 @@
 """Prints, as one line of JSON, what this Python is and what pytest would find in it (Python 3.6 and later)."""
+import sys
+
+# Started with `-c`, Python looks for modules where it stands, and a session may have put some of its own there.
+sys.path = [place for place in sys.path if place]
+
 import json
 import os
 import platform
-import sys
 
 
 def head(one):

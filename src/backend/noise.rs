@@ -19,51 +19,74 @@ pub(super) const SHELL: &str =
 #[cfg(test)]
 mod tests {
     use std::process::{Child, Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    use rustix::process::{Pid, Signal, kill_process};
 
     use super::*;
+    use crate::proc;
 
-    fn start(program: &str, arguments: &[&str]) -> Child {
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
-        command.spawn().unwrap()
+    /// Two busy processes, which end with the test, whatever comes of it.
+    struct Busy {
+        first: Child,
+        second: i32,
     }
 
-    /// The one child that a process has, once it has it.
-    fn child_of(pid: u32) -> i32 {
-        loop {
-            let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-            if let Some(child) = children.split_whitespace().next() {
-                return child.parse().unwrap();
-            }
-            std::thread::yield_now();
+    impl Busy {
+        fn start(program: &str, arguments: &[&str]) -> Busy {
+            let mut command = Command::new(program);
+            command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
+            let first = command.spawn().unwrap();
+            let above = first.id().to_string();
+            let mut busy = Busy { first, second: 0 };
+            wait_until(|| {
+                let is_child = |pid: &i32| proc::status(*pid, "PPid").as_ref() == Some(&above);
+                busy.second = proc::pids().into_iter().find(is_child).unwrap_or_default();
+                busy.second > 0
+            });
+            busy
+        }
+
+        fn end_first(&mut self) {
+            self.first.kill().unwrap();
+            self.first.wait().unwrap();
+        }
+
+        fn has_second(&self) -> bool {
+            proc::start(self.second).is_some() && !proc::is_zombie(self.second)
         }
     }
 
-    fn is_running(pid: i32) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(')')
-            .is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            let _ = self.first.kill();
+            let _ = self.first.wait();
+            if let Some(second) = Pid::from_raw(self.second).filter(|_| self.has_second()) {
+                let _ = kill_process(second, Signal::KILL);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn wait_until(mut is_so: impl FnMut() -> bool) {
+        let until = Instant::now() + Duration::from_mins(1);
+        while !is_so() {
+            assert!(Instant::now() < until, "this never came");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]
     fn two_cores_are_two_processes_and_python_ends_with_its_parent() {
-        let mut first = start("python3", &["-ISc", PYTHON, "2"]);
-        let second = child_of(first.id());
-        first.kill().unwrap();
-        first.wait().unwrap();
-        while is_running(second) {
-            std::thread::yield_now();
-        }
+        let mut busy = Busy::start("python3", &["-ISc", PYTHON, "2"]);
+        busy.end_first();
+        wait_until(|| !busy.has_second());
     }
 
     #[test]
     fn a_shell_does_the_same_where_there_is_no_python() {
-        let mut first = start("sh", &["-c", SHELL, "noise", "2"]);
-        let second = child_of(first.id());
-        assert!(is_running(second));
-        first.kill().unwrap();
-        first.wait().unwrap();
-        let second = rustix::process::Pid::from_raw(second).unwrap();
-        rustix::process::kill_process(second, rustix::process::Signal::KILL).unwrap();
+        let mut busy = Busy::start("sh", &["-c", SHELL, "noise", "2"]);
+        busy.end_first();
+        assert!(busy.has_second(), "the container that it is alone in ends it");
     }
 }

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use etcetera::BaseStrategy;
 use sha2::{Digest, Sha256};
 
-use super::toolchain::{Report, hex, last_line};
+use super::toolchain::{Toolchain, hex, last_line};
 use super::{BackendError, Plugin, Tell};
 
 const FETCH: &str = include_str!("fetch.py");
+
+/// The wheels that are fetched, with versions and digests.
+const WHEELS: &str = include_str!("packages.txt");
 
 /// The modules a session needs, and the distributions that bring them.
 const NEEDED: [(&str, &str); 3] = [
@@ -36,13 +39,47 @@ pub(super) struct Packages {
     pub(super) note: String,
 }
 
-/// This tool's directory in the user's cache.
+/// This tool's directory in the user's cache. What lies there is run by this tool and by sessions, so that it must
+/// belong to the caller or root, and nobody else may write to it.
 pub(super) fn cache() -> Result<PathBuf, BackendError> {
-    let base = etcetera::base_strategy::choose_base_strategy().map_err(|error| BackendError::Unfit {
-        what: format!("failed to find your cache directory: {error}"),
+    let variable = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base = variable("XDG_CACHE_HOME").or_else(|| Some(std::env::home_dir()?.join(".cache")));
+    let base = base.ok_or_else(|| BackendError::Unfit {
+        what: "failed to find your cache directory".to_owned(),
         hint: Some("set HOME or XDG_CACHE_HOME".to_owned()),
     })?;
-    Ok(base.cache_dir().join("reproduce-flaky"))
+    let dir = base.join("reproduce-flaky");
+    is_ours(&dir)?;
+    Ok(dir)
+}
+
+/// Refuses a directory, or a link to one, that somebody else decides about; one that is not there yet is fine.
+fn is_ours(dir: &Path) -> Result<(), BackendError> {
+    let own = rustix::process::geteuid().as_raw();
+    let refused = |cause: String| {
+        Err(BackendError::Unfit {
+            what: format!("the cache `{}` is not used: {cause}", dir.display()),
+            hint: Some("set XDG_CACHE_HOME to a directory of your own, or remove this one".to_owned()),
+        })
+    };
+    for found in [dir.symlink_metadata(), dir.metadata()].into_iter().flatten() {
+        if ![own, 0].contains(&found.uid()) {
+            return refused(format!("it belongs to another user (uid {})", found.uid()));
+        }
+        if !found.is_symlink() && found.mode() & 0o022 != 0 {
+            return refused(format!("others may write to it (mode {:04o})", found.mode() & 0o7777));
+        }
+    }
+    Ok(())
+}
+
+/// Makes a directory of the cache and those above it, none of which anybody else may write to.
+fn create_dir(dir: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)
 }
 
 /// What has to be fetched for a Python, and where it goes.
@@ -51,8 +88,10 @@ struct Wanted {
     packages: Packages,
     /// What to call it.
     what: String,
-    /// Arguments for the installer.
-    arguments: Vec<String>,
+    /// The distributions to take from the list.
+    lacking: Vec<&'static str>,
+    /// A file of the user's, absolute.
+    requirements: Option<PathBuf>,
     /// Installed versions, as a JSON object.
     pins: String,
 }
@@ -60,7 +99,7 @@ struct Wanted {
 /// Fetches what is missing, unless that was done before. `None` where nothing is. `plugin` is what sessions load
 /// besides.
 pub(super) async fn complete(
-    report: &Report,
+    report: &Toolchain,
     requirements: Option<&Path>,
     plugin: Option<&Plugin>,
     tell: Tell<'_>,
@@ -69,6 +108,7 @@ pub(super) async fn complete(
         return Ok(None);
     };
     let dir = &wanted.packages.dir;
+    is_ours(dir)?;
     if !dir.is_dir() {
         tell(&format!("fetching {} from PyPI into your cache", wanted.what));
         fetch(report, &wanted).await?;
@@ -78,23 +118,23 @@ pub(super) async fn complete(
 }
 
 /// What [`complete`] would return, without fetching anything.
-pub(super) fn plan(report: &Report, requirements: Option<&Path>) -> Result<Option<Packages>, BackendError> {
+pub(super) fn plan(report: &Toolchain, requirements: Option<&Path>) -> Result<Option<Packages>, BackendError> {
     Ok(wanted(report, requirements)?.map(|wanted| wanted.packages))
 }
 
-fn wanted(report: &Report, requirements: Option<&Path>) -> Result<Option<Wanted>, BackendError> {
-    let mut arguments: Vec<String> = NEEDED
+fn wanted(report: &Toolchain, requirements: Option<&Path>) -> Result<Option<Wanted>, BackendError> {
+    let lacking: Vec<&str> = NEEDED
         .iter()
         .filter(|(module, _)| !report.has(module))
-        .map(|(_, distribution)| (*distribution).to_owned())
+        .map(|(_, distribution)| *distribution)
         .collect();
-    if arguments.is_empty() && requirements.is_none() {
+    if lacking.is_empty() && requirements.is_none() {
         return Ok(None);
     }
     let what = match requirements {
-        Some(path) if arguments.is_empty() => format!("the packages of `{}`", path.display()),
-        Some(path) => format!("{} and the packages of `{}`", list(&arguments), path.display()),
-        None => list(&arguments),
+        Some(path) if lacking.is_empty() => format!("the packages of `{}`", path.display()),
+        Some(path) => format!("{} and the packages of `{}`", list(&lacking), path.display()),
+        None => list(&lacking),
     };
     let pins: BTreeMap<&str, &str> = report
         .distributions
@@ -108,15 +148,14 @@ fn wanted(report: &Report, requirements: Option<&Path>) -> Result<Option<Wanted>
         &report.implementation,
         &report.machine,
         &pins,
-        &arguments.join(" "),
+        &lacking.join(" "),
+        WHEELS,
     ] {
         digest.update(part.as_bytes());
         digest.update(b"\n");
     }
     if let Some(path) = requirements {
         digest.update(read_requirements(path)?.as_bytes());
-        arguments.push("-r".to_owned());
-        arguments.push(path.to_string_lossy().into_owned());
     }
     let name = format!("{}-{}", report.implementation, &hex(&digest.finalize())[..16]);
     let dir = cache()?.join("python").join(name);
@@ -127,7 +166,8 @@ fn wanted(report: &Report, requirements: Option<&Path>) -> Result<Option<Wanted>
     Ok(Some(Wanted {
         packages: Packages { dir, note },
         what,
-        arguments,
+        lacking,
+        requirements: requirements.and_then(|path| std::path::absolute(path).ok()),
         pins,
     }))
 }
@@ -141,24 +181,30 @@ fn read_requirements(path: &Path) -> Result<String, BackendError> {
 
 /// Fetches into a directory of this process, which then becomes the one that everybody uses: processes that do so
 /// at the same time each have a whole one, and the first is kept.
-async fn fetch(report: &Report, wanted: &Wanted) -> Result<(), BackendError> {
+async fn fetch(report: &Toolchain, wanted: &Wanted) -> Result<(), BackendError> {
     let dir = &wanted.packages.dir;
     let home = dir.parent().unwrap_or(dir);
     let failed = |verb: &str, error: &io::Error| BackendError::Unfit {
         what: format!("failed to {verb} `{}`: {error}", home.display()),
         hint: Some("set XDG_CACHE_HOME to a directory you can write to".to_owned()),
     };
-    std::fs::create_dir_all(home).map_err(|error| failed("create", &error))?;
+    create_dir(home).map_err(|error| failed("create", &error))?;
     let temporary = tempfile::Builder::new()
         .prefix(".fetching-")
         .tempdir_in(home)
         .map_err(|error| failed("write into", &error))?;
     let target = temporary.path().join("packages");
-    let output = tokio::process::Command::new(&report.executable)
-        .args(["-c", FETCH])
-        .arg(&target)
-        .arg(&wanted.pins)
-        .args(&wanted.arguments)
+    let mut installer = tokio::process::Command::new(&report.executable);
+    installer.args(["-c", FETCH]).arg(&target).arg(&wanted.pins).arg(WHEELS);
+    installer.arg(wanted.lacking.join(" "));
+    if let Some(requirements) = &wanted.requirements {
+        installer
+            .arg(requirements)
+            .arg(std::env::current_dir().unwrap_or_default());
+    }
+    let output = installer
+        // Python looks for modules where it is started, and a session may have put some of its own there.
+        .current_dir(temporary.path())
         .env_remove("PYTHONPATH")
         .env_remove("PIP_PREFIX")
         .env_remove("PIP_TARGET")
@@ -194,7 +240,7 @@ async fn fetch(report: &Report, wanted: &Wanted) -> Result<(), BackendError> {
 /// Runs one test, once, so that pytest keeps its own compiled form of its plugins and of ours beside them. Sessions see
 /// the directories without being able to write there, and would compile them again each time. Where it does not work,
 /// they do.
-async fn compile(report: &Report, dir: &Path, plugin: Option<&Plugin>) {
+async fn compile(report: &Toolchain, dir: &Path, plugin: Option<&Plugin>) {
     let ours = plugin.and_then(|plugin| keep_plugin(plugin).ok());
     let version = ours.as_deref().and_then(Path::file_name).unwrap_or_default();
     let done = dir.join(format!("{COMPILED}-{}", version.to_string_lossy()));
@@ -238,10 +284,10 @@ async fn compile(report: &Report, dir: &Path, plugin: Option<&Plugin>) {
     let _ = tokio::time::timeout(COMPILING, session.status()).await;
 }
 
-fn list(names: &[String]) -> String {
+fn list(names: &[&str]) -> String {
     match names {
         [] => String::new(),
-        [one] => one.clone(),
+        [one] => (*one).to_owned(),
         [most @ .., last] => format!("{} and {last}", most.join(", ")),
     }
 }
@@ -273,7 +319,8 @@ fn keep(kind: &str, name: &str, bytes: &[u8], mode: u32) -> Result<PathBuf, Back
     if std::fs::read(&file).is_ok_and(|there| there == bytes) {
         return Ok(dir);
     }
-    std::fs::create_dir_all(&dir).map_err(failed)?;
+    create_dir(&dir).map_err(failed)?;
+    is_ours(&dir)?;
     let mut temporary = tempfile::NamedTempFile::new_in(&dir).map_err(failed)?;
     io::Write::write_all(&mut temporary, bytes).map_err(failed)?;
     // A container's user, who may be another, must be able to read it.
@@ -289,7 +336,7 @@ mod tests {
 
     #[test]
     fn names_are_listed_as_one_says_them() {
-        let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let names = ["a", "b", "c"];
         assert_eq!(list(&names[..1]), "a");
         assert_eq!(list(&names[..2]), "a and b");
         assert_eq!(list(&names), "a, b and c");

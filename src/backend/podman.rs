@@ -42,6 +42,8 @@ impl PodmanService {
         command
             .args(flags())
             .args(["system", "service", "--time=0", &address])
+            // conmon leaves a file `oom` where it works when the memory limit kills.
+            .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::BackendError;
-use crate::model::Mode;
+use crate::spec::Mode;
 
-/// The program that writes a [`Report`].
+/// The program that writes a [`Toolchain`].
 pub(super) const INSPECT: &str = include_str!("inspect.py");
 
 /// What an interpreter says about itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub(super) struct Report {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Toolchain {
     /// The interpreter, as it was called.
     pub(super) executable: PathBuf,
     /// Every file that name leads through, the real one last.
@@ -45,7 +45,7 @@ pub(super) struct Report {
 }
 
 /// An installed distribution.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Distribution {
     /// Its version.
     pub(super) version: String,
@@ -55,9 +55,9 @@ pub(super) struct Distribution {
     pub(super) location: PathBuf,
 }
 
-impl Report {
+impl Toolchain {
     /// Finds the report in what [`INSPECT`] printed; other lines are what the interpreter's own start-up says.
-    pub(super) fn parse(output: &[u8]) -> Option<Report> {
+    pub(super) fn parse(output: &[u8]) -> Option<Toolchain> {
         String::from_utf8_lossy(output)
             .lines()
             .filter_map(|line| line.strip_prefix("reproduce-flaky "))
@@ -139,7 +139,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// Asks this machine's `python3`, the one the caller would get in `directory` (pyenv chooses by directory),
 /// with the caller's variables and `extra` ones on top.
-pub(super) async fn examine(directory: &Path, extra: &[(String, Option<String>)]) -> Result<Report, BackendError> {
+pub(super) async fn examine(directory: &Path, extra: &[(String, Option<String>)]) -> Result<Toolchain, BackendError> {
     let mut command = tokio::process::Command::new("python3");
     command
         .args(["-c", INSPECT])
@@ -157,7 +157,7 @@ pub(super) async fn examine(directory: &Path, extra: &[(String, Option<String>)]
         what: format!("failed to run `python3` on this machine: {error}"),
         hint: hint.clone(),
     })?;
-    Report::parse(&output.stdout).ok_or_else(|| BackendError::Unfit {
+    Toolchain::parse(&output.stdout).ok_or_else(|| BackendError::Unfit {
         what: format!(
             "`python3` on this machine does not run: {}",
             last_line(&output.stderr).unwrap_or_else(|| output.status.to_string())
@@ -180,8 +180,8 @@ pub(super) fn last_line(output: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn report() -> Report {
-        Report {
+    fn report() -> Toolchain {
+        Toolchain {
             executable: "/usr/bin/python3".into(),
             version: "3.11.2".to_owned(),
             modules: BTreeMap::from([("pytest".to_owned(), true), ("xdist".to_owned(), false)]),
@@ -204,7 +204,7 @@ mod tests {
                     },
                 ),
             ]),
-            ..Report::default()
+            ..Toolchain::default()
         }
     }
 

@@ -1,23 +1,54 @@
 //! `reproduce-flaky.toml`: any flag by its long name, plus `before` and `pytest-args`. Flags and the environment win.
+//!
+//! The file decides what runs on this machine, so it is obeyed only if nobody but the caller or root can have written
+//! it. Its values become the defaults of the command line, which is then read once.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
-use std::io;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use clap::ArgMatches;
-use clap::parser::ValueSource;
+use clap::builder::OsStr;
+use clap::error::{ContextKind, ContextValue};
+use sha2::{Digest as _, Sha256};
 use toml::de::{DeTable, DeValue};
 
-/// Name of the file, looked for from the current directory upwards.
-pub const FILE_NAME: &str = "reproduce-flaky.toml";
+use crate::spec::SETTINGS_FILE;
+
+mod schema;
+
+pub use schema::schema;
 
 /// Flags that say what to do now; in a file they would make every call do it.
-const NEVER_SET: [&str; 5] = ["dry-run", "retry", "force", "help", "version"];
+const NEVER_SET: [&str; 6] = ["accept-settings", "dry-run", "retry", "force", "help", "version"];
 
 /// The one list that is no flag of a sweep, and that the command line adds to instead of replacing it: what is secret
 /// stays secret whatever else is asked for.
 const ADDED: &str = "redact";
+
+/// Settings that run something on this machine, or open something of it to the sessions.
+const REACHING: [&str; 17] = [
+    "arm",
+    "before",
+    "cores",
+    "docker-host",
+    "engine",
+    "env",
+    "gpus",
+    "host-requirements",
+    "image-tar",
+    "network",
+    "output-env",
+    "pass-env",
+    "sbatch",
+    "user",
+    "volume",
+    "without",
+    "workspace",
+];
 
 /// A settings file, read and checked for its form.
 #[derive(Clone, Debug)]
@@ -28,7 +59,10 @@ pub struct Settings {
     pub before: Option<Vec<String>>,
     /// `pytest-args`: handed to pytest in front of what follows `--`.
     pub pytest_args: Vec<String>,
+    /// `redact`: patterns that are secret besides those on the command line.
+    pub redact: Vec<String>,
     flags: Vec<Flag>,
+    reach: BTreeMap<String, String>,
 }
 
 /// One flag that the file sets.
@@ -42,56 +76,54 @@ struct Flag {
 /// Why a settings file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// It cannot be read.
     #[error("failed to read `{}`: {cause}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        cause: io::Error,
-    },
-    /// It is not TOML.
+    Read { path: PathBuf, cause: io::Error },
+    #[error("`{}` is not obeyed: {cause}", path.display())]
+    Untrusted { path: PathBuf, cause: String, hint: String },
     #[error("failed to read `{}`, line {line}: {cause}", path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// The parser's words.
-        cause: String,
-    },
-    /// It sets something that cannot be set.
+    Syntax { path: PathBuf, line: usize, cause: String },
     #[error("invalid setting `{name}` in `{}`, line {line}: {cause}", path.display())]
     Value {
-        /// The file.
         path: PathBuf,
-        /// The line, from 1.
         line: usize,
-        /// The key.
         name: String,
-        /// What is wrong with it.
         cause: String,
     },
 }
 
+impl SettingsError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            SettingsError::Untrusted { hint, .. } => Some(hint.clone()),
+            SettingsError::Read { .. } | SettingsError::Syntax { .. } | SettingsError::Value { .. } => None,
+        }
+    }
+}
+
 impl Settings {
-    /// Finds the file at `start` or above it.
+    /// Finds the file at `start` or above it. `flags` is what it may set.
     ///
     /// # Errors
-    /// A file is there, but cannot be used.
-    pub fn find(start: &Path) -> Result<Option<Settings>, SettingsError> {
+    /// A file is there, but cannot be used, or may have been written by somebody else.
+    pub fn find(start: &Path, flags: &clap::Command) -> Result<Option<Settings>, SettingsError> {
         for dir in start.ancestors() {
-            let path = dir.join(FILE_NAME);
-            match fs::read_to_string(&path) {
-                Ok(text) => return Settings::parse(path, &text).map(Some),
-                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
-                Err(cause) => return Err(SettingsError::Read { path, cause }),
+            // Above a project stand directories such as /tmp, where anybody may put a file.
+            if dir != start && fs::metadata(dir).is_ok_and(|dir| dir.mode() & 0o002 != 0) {
+                continue;
+            }
+            let path = dir.join(SETTINGS_FILE);
+            match read_trusted(&path) {
+                Ok(text) => return Settings::parse(path, &text, flags).map(Some),
+                Err(SettingsError::Read { cause, .. })
+                    if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(None)
     }
 
-    fn parse(path: PathBuf, text: &str) -> Result<Settings, SettingsError> {
+    fn parse(path: PathBuf, text: &str, flags: &clap::Command) -> Result<Settings, SettingsError> {
         let line_at = |offset: usize| text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
         let table = DeTable::parse(text).map_err(|error| SettingsError::Syntax {
             path: path.clone(),
@@ -102,7 +134,9 @@ impl Settings {
             path,
             before: None,
             pytest_args: Vec::new(),
+            redact: Vec::new(),
             flags: Vec::new(),
+            reach: BTreeMap::new(),
         };
         for (key, value) in table.get_ref() {
             let name = key.get_ref().to_string();
@@ -114,15 +148,17 @@ impl Settings {
                     "expected a text, a number, true, false, or a list of texts",
                 )
             })?;
+            if REACHING.contains(&name.as_str()) && !values.is_empty() {
+                settings.reach.insert(name.clone(), digest(&values));
+            }
             match name.as_str() {
-                "before" => settings.before = Some(values),
+                "before" => settings.before = Some(values).filter(|words| !words.is_empty()),
                 "pytest-args" => settings.pytest_args = values,
+                ADDED => settings.redact = values,
                 _ => settings.flags.push(Flag { name, line, values }),
             }
         }
-        if settings.before.as_ref().is_some_and(Vec::is_empty) {
-            settings.before = None;
-        }
+        settings.check(flags)?;
         Ok(settings)
     }
 
@@ -135,75 +171,153 @@ impl Settings {
         }
     }
 
-    /// The command line with the file's settings added where neither a flag nor the environment says anything.
-    ///
-    /// # Errors
-    /// A setting that is no flag of the sweep.
-    ///
-    /// # Panics
-    /// Never: clap only reports subcommands it knows.
-    pub fn complete(&self, argv: &[OsString], matches: &ArgMatches) -> Result<Vec<OsString>, SettingsError> {
-        let root = super::command();
-        let (command, matches, at) = match matches.subcommand() {
-            Some((name, matches)) => {
-                let command = root
-                    .find_subcommand(name)
-                    .expect("clap only reports subcommands it knows");
-                (
-                    command,
-                    matches,
-                    argv.iter()
-                        .position(|word| word == name)
-                        .map_or(argv.len(), |at| at + 1),
-                )
-            }
-            None => (&root, matches, 1),
-        };
-        let find = |command: &clap::Command, name: &str| {
-            command
-                .get_arguments()
-                .find(|arg| arg.get_long() == Some(name))
-                .map(|arg| (arg.get_id().to_string(), arg.get_action().takes_values()))
-        };
-        let mut added: Vec<OsString> = Vec::new();
+    /// Whether every flag is one of a sweep and has a value that it can have.
+    fn check(&self, known: &clap::Command) -> Result<(), SettingsError> {
+        let mut words = vec![known.get_name().to_owned()];
         for Flag { name, line, values } in &self.flags {
-            let is_known = find(&root, name).is_some() || name == ADDED;
-            if NEVER_SET.contains(&name.as_str()) || !is_known {
+            let arg = known.get_arguments().find(|arg| arg.get_long() == Some(name));
+            let Some(arg) = arg.filter(|_| !NEVER_SET.contains(&name.as_str())) else {
                 return Err(self.wrong(name, *line, "no flag of a sweep has this name"));
-            }
-            let Some((id, takes_values)) = find(command, name) else {
-                continue;
             };
-            let is_said = matches!(
-                matches.value_source(&id),
-                Some(ValueSource::CommandLine | ValueSource::EnvVariable)
-            );
-            // `jobs` and `chunk-size` exclude each other; a flag beats the file whichever of them it is.
-            let is_displaced = name == "jobs"
-                && matches
-                    .try_get_one::<u32>("chunk_size")
-                    .is_ok_and(|size| size.is_some());
-            if (is_said && name != ADDED) || is_displaced {
-                continue;
-            }
-            if takes_values {
-                added.extend(values.iter().map(|value| OsString::from(format!("--{name}={value}"))));
-            } else {
-                match values.as_slice() {
-                    [word] if word == "true" => added.push(OsString::from(format!("--{name}"))),
-                    [word] if word == "false" => {}
-                    _ => return Err(self.wrong(name, *line, "expected true or false")),
-                }
+            if arg.get_action().takes_values() {
+                words.extend(values.iter().map(|value| format!("--{name}={value}")));
+            } else if !matches!(values.as_slice(), [word] if word == "true" || word == "false") {
+                return Err(self.wrong(name, *line, "expected true or false"));
             }
         }
-        let (before, after) = argv.split_at(at.min(argv.len()));
-        Ok(before
+        let Err(error) = known.clone().try_get_matches_from(words) else {
+            return Ok(());
+        };
+        let text = error.to_string();
+        let cause = text.lines().next().unwrap_or_default();
+        let named = error
+            .get(ContextKind::InvalidArg)
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let is_named = |flag: &&Flag| named.trim_start_matches("--").split([' ', '=']).next() == Some(&flag.name);
+        let (name, line) = self
+            .flags
             .iter()
-            .cloned()
-            .chain(added)
-            .chain(after.iter().cloned())
-            .collect())
+            .find(is_named)
+            .map_or(("", 1), |flag| (&*flag.name, flag.line));
+        Err(self.wrong(name, line, cause.trim_start_matches("error: ")))
     }
+
+    /// What of the file runs something on this machine or opens something of it, each setting with a digest.
+    pub fn reach(&self) -> &BTreeMap<String, String> {
+        &self.reach
+    }
+
+    /// The command line with the file's values as the defaults of its flags, and of those that subcommands share.
+    pub fn as_defaults(&self, command: clap::Command) -> clap::Command {
+        let set = |arg: clap::Arg| match self.flags.iter().find(|flag| arg.get_long() == Some(&flag.name)) {
+            Some(flag) => arg.default_values(flag.values.iter().map(OsStr::from)),
+            None => arg,
+        };
+        command
+            .mut_args(set)
+            .mut_subcommands(|command| match command.get_name() {
+                // Its `--jobs` changes a sweep that is running.
+                "status" => command.mut_args(|arg| if arg.get_long() == Some("jobs") { arg } else { set(arg) }),
+                // `culprit probe` runs sweeps too.
+                "culprit" => command.mut_args(set).mut_subcommands(|command| command.mut_args(set)),
+                _ => command.mut_args(set),
+            })
+    }
+}
+
+/// The variable that sets a flag.
+fn variable(long: &str) -> String {
+    format!("REPRODUCE_FLAKY_{}", long.replace('-', "_").to_uppercase())
+}
+
+/// An error of the command line that names the variable whose value it is about, where the value is none of the words
+/// that were typed.
+pub(crate) fn naming_variable(error: clap::Error, argv: &[OsString]) -> clap::Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        Some(_) | None => None,
+    };
+    let (Some(flag), Some(value)) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue)) else {
+        return error;
+    };
+    let flag = flag.split([' ', '=']).next().unwrap_or(flag);
+    let name = variable(flag.trim_start_matches('-'));
+    let is_typed = argv.iter().any(|word| word.to_string_lossy().contains(value));
+    if is_typed || std::env::var(&name).as_deref() != Ok(value) {
+        return error;
+    }
+    let cause = std::error::Error::source(&error).map_or_else(|| format!("not a value of {flag}"), ToString::to_string);
+    let message = format!("invalid variable `{name}`: `{value}`: {cause}\n\nFor more information, try '--help'.\n");
+    clap::Error::raw(error.kind(), message)
+}
+
+/// A command line whose flags can also be set by `REPRODUCE_FLAKY_<FLAG>`.
+pub fn with_variables(command: clap::Command) -> clap::Command {
+    let booleans = clap::builder::BoolishValueParser::new();
+    command.mut_args(move |arg| {
+        let Some(long) = arg.get_long().filter(|long| !matches!(*long, "help" | "version")) else {
+            return arg;
+        };
+        let name = variable(long);
+        let is_switch = matches!(arg.get_action(), clap::ArgAction::SetTrue);
+        let arg = arg.env(name).hide_env(true);
+        if is_switch { arg.value_parser(booleans) } else { arg }
+    })
+}
+
+/// The text of a file that belongs to the caller or to root, and that nobody else may write.
+fn read_trusted(path: &Path) -> Result<String, SettingsError> {
+    let failed = |cause| SettingsError::Read {
+        path: path.to_owned(),
+        cause,
+    };
+    let untrusted = |cause: String, hint: String| SettingsError::Untrusted {
+        path: path.to_owned(),
+        cause,
+        hint,
+    };
+    let shown = shell_words::quote(&path.to_string_lossy()).into_owned();
+    // Opened without waiting: a pipe of this name must not hold up every command.
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, rustix::fs::Mode::empty());
+    let mut file = File::from(opened.map_err(|error| failed(error.into()))?);
+    let found = file.metadata().map_err(failed)?;
+    if !found.is_file() {
+        return Err(failed(io::Error::other("it is not a file")));
+    }
+    let own = rustix::process::geteuid().as_raw();
+    if ![own, 0].contains(&found.uid()) {
+        let cause = format!(
+            "it belongs to another user (uid {}), who decides what it says",
+            found.uid()
+        );
+        return Err(untrusted(
+            cause,
+            format!("look at the file, then make it yours: chown {own} {shown}"),
+        ));
+    }
+    if found.mode() & 0o022 != 0 {
+        let cause = format!("others may write it (mode {:04o})", found.mode() & 0o7777);
+        return Err(untrusted(cause, format!("look at the file, then chmod go-w {shown}")));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
+fn digest(values: &[String]) -> String {
+    let mut digest = Sha256::new();
+    for value in values {
+        digest.update(value.as_bytes());
+        digest.update([0]);
+    }
+    let digits = digest.finalize();
+    let digits = digits.iter().take(16).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    format!("sha256:{digits}")
 }
 
 /// A scalar as one text, a list of scalars as several.
@@ -222,45 +336,4 @@ fn scalars(value: &DeValue<'_>) -> Option<Vec<String>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::{self, sweep};
-
-    fn sweep_with(file: &str, words: &[&str]) -> Result<sweep::Args, String> {
-        let settings =
-            Settings::parse(PathBuf::from("reproduce-flaky.toml"), file).map_err(|error| error.to_string())?;
-        let argv = std::iter::once("reproduce-flaky")
-            .chain(words.iter().copied())
-            .map(OsString::from)
-            .collect();
-        cli::parse(argv, Some(&settings))
-            .map(|cli| cli.sweep)
-            .map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let file = "image = \"app:ci\"\njobs = 4\nsilence = \"90s\"\nno-trail = true\nenv = [\"A=1\", \"B\"]\n";
-        let args = sweep_with(file, &["-j", "2"]).unwrap();
-        assert_eq!((args.image.as_str(), args.jobs, args.no_trail), ("app:ci", 2, true));
-        assert_eq!(args.env.len(), 2);
-        let args = sweep_with(file, &["-e", "50", "--chunk-size", "5"]).unwrap();
-        assert_eq!(args.jobs(), 10);
-    }
-
-    #[test]
-    fn a_wrong_setting_is_named_with_its_line() {
-        let error = sweep_with("image = \"a\"\nimagee = \"b\"\n", &[]).unwrap_err();
-        assert_eq!(
-            error,
-            "invalid setting `imagee` in `reproduce-flaky.toml`, line 2: no flag of a sweep has this name"
-        );
-        let error = sweep_with("image = \"a\"\n\njobs = = 2\n", &[]).unwrap_err();
-        assert!(
-            error.starts_with("failed to read `reproduce-flaky.toml`, line 3: "),
-            "{error}"
-        );
-        let error = sweep_with("before = { a = 1 }\n", &[]).unwrap_err();
-        assert!(error.contains("`before`") && error.contains("line 1"), "{error}");
-    }
-}
+mod tests;

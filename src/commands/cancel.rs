@@ -1,24 +1,34 @@
-//! `cancel`, and `status --jobs`: what was handed to an engine is taken back, or runs more or less at once.
+//! `cancel` takes back iterations that were handed to an engine; `status --jobs` changes how many of them run at once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::Utc;
+use clap::Args as ClapArgs;
 
-use crate::cli::cancel::Args;
+use crate::commands::output;
+use crate::engine::ticket::Ticket;
 use crate::engine::{self, Engine, Slurm, Which};
 use crate::exit_code::ExitCode;
-use crate::message::usage;
-use crate::model::ticket::Ticket;
-use crate::store::Sweep;
+use crate::message::{tell, usage};
+use crate::run::Sweep;
 
-/// Takes back everything of a sweep that is queued or running; what is recorded stays.
+#[derive(Clone, Debug, ClapArgs)]
+#[command(after_help = "Example:\n  reproduce-flaky cancel logs/n4_fix8\n\n\
+    Next: reproduce-flaky summary, or the sweep's own command, which runs what is missing")]
+pub struct Args {
+    /// Directory of the sweep.
+    #[arg(value_name = "SWEEP")]
+    pub sweep: PathBuf,
+}
+
+/// Takes back every iteration of a sweep that is queued or running; recorded iterations stay.
 ///
 /// # Errors
-/// There is no such sweep, nothing of it was placed, or the engine refuses.
+/// There is no such sweep, no iteration of it was handed over, or the engine refuses.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (sweep, mut tickets, engine) = placed(&args.sweep)?;
-    let live = engine.live(&tickets)?;
-    // Written down first: whoever follows must not take what goes now for lost.
+    let live = engine.states(&tickets)?;
+    // Recorded before the engine is told: a process that follows the sweep must not take the iterations for lost.
     for ticket in &mut tickets {
         if ticket.cancelled_at.is_none() {
             ticket.cancelled_at = Some(Utc::now());
@@ -26,7 +36,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     engine.cancel(&tickets, Which::All)?;
-    anstream::println!("{} iterations taken back; what is recorded stays", live.len());
+    output::line(format_args!(
+        "{} iterations taken back; what is recorded stays",
+        live.len()
+    ))?;
     Ok(ExitCode::Passed)
 }
 
@@ -36,7 +49,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// As for [`run`].
 pub(super) fn set_jobs(dir: &Path, jobs: u32) -> anyhow::Result<()> {
     let (sweep, tickets, engine) = placed(dir)?;
-    let live = engine.live(&tickets)?;
+    let live = engine.states(&tickets)?;
     let mut tickets: Vec<Ticket> = tickets
         .into_iter()
         .filter(|ticket| live.keys().any(|iteration| ticket.has(*iteration)))
@@ -46,11 +59,14 @@ pub(super) fn set_jobs(dir: &Path, jobs: u32) -> anyhow::Result<()> {
         ticket.jobs = jobs;
         sweep.keep_ticket(ticket)?;
     }
-    anstream::eprintln!("note: {jobs} at once from now on, for {} iterations", live.len());
+    tell(format_args!(
+        "note: {jobs} at once from now on, for {} iterations",
+        live.len()
+    ));
     Ok(())
 }
 
-/// A sweep, what was handed over of it, and to whom.
+/// A sweep, the tickets of its iterations, and the engine that has them.
 fn placed(dir: &Path) -> anyhow::Result<(Sweep, Vec<Ticket>, Slurm)> {
     let (sweep, _) = Sweep::existing(dir)?;
     let tickets = sweep.tickets()?;

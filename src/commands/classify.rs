@@ -4,19 +4,38 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use clap::Args as ClapArgs;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{judged, signatures};
-use crate::cli::classify::{Args, Format};
+use super::judging::{judge_path, runs_below};
+use super::{judged_sweep, signatures};
+use crate::cli::values::Format;
 use crate::exit_code::ExitCode;
-use crate::judge::{self, SignatureSet};
-use crate::message;
-use crate::model::Outcome;
-use crate::render::visible::visible;
-use crate::reporter::Counting;
-use crate::store;
+use crate::judge::Outcome;
+use crate::report::shown::shown;
+use crate::run;
+use crate::sweep::display::Counting;
+
+#[derive(Clone, Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  reproduce-flaky classify build.log\n  reproduce-flaky classify --format json logs/n4_fix8\n  \
+        reproduce-flaky classify --signatures my-rules/ --write logs/n4_fix8\n\nNext: reproduce-flaky summary"
+)]
+pub struct Args {
+    /// Log files, directories of runs, or trees of them; the old script's trees too.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// How to print what each came to: a line each, or a JSON object a line with the fields of outcome.json and `path`.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// File or folder of signatures instead of the built-in ones.
+    #[arg(long, value_name = "PATH")]
+    pub signatures: Option<PathBuf>,
+    /// Store the new judgement beside the facts of each run directory.
+    #[arg(long)]
+    pub write: bool,
+}
 
 /// Runs judged before their lines are printed: a tree of ten thousand is read by a pipe meanwhile.
 const BATCH: usize = 256;
@@ -36,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let signatures = signatures::load(args.signatures.as_deref())?;
     let mut runs = Vec::new();
     for path in &args.paths {
-        runs.extend(find(path)?);
+        runs.extend(runs_below(path)?);
     }
     let mut out = io::stdout().lock();
     let mut sweeps = BTreeMap::new();
@@ -61,7 +80,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     bar.finish();
     for sweep in sweeps.values() {
-        judged::rebuild(sweep, &signatures)?;
+        judged_sweep::rebuild(sweep, &signatures)?;
     }
     Ok(ExitCode::Passed)
 }
@@ -69,11 +88,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// Stores a new judgement beside the facts. The sweep that the run is an iteration of, by its own name and as it was
 /// named.
 fn write(run: &Path, outcome: &Outcome) -> anyhow::Result<Option<(PathBuf, PathBuf)>> {
-    let files = store::run_files(run)?;
+    let files = run::run_files(run)?;
     let Some(dir) = files.dir() else {
         return Ok(None);
     };
-    store::write_outcome(dir, outcome)?;
+    run::write_outcome(dir, outcome)?;
     if outcome.iteration.is_none() {
         return Ok(None);
     }
@@ -88,51 +107,6 @@ fn write(run: &Path, outcome: &Outcome) -> anyhow::Result<Option<(PathBuf, PathB
     Ok(Some((own.to_owned(), named.to_owned())))
 }
 
-/// The runs below a path.
-///
-/// # Errors
-/// The path cannot be read, or holds no run.
-pub fn find(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let runs = store::find_runs(path)?;
-    if runs.is_empty() {
-        return Err(message::hinted(
-            format!("nothing to judge below `{}`", path.display()),
-            "a run's directory holds run.log or pytest.log; a folder of logs holds files called *.log",
-        ));
-    }
-    Ok(runs)
-}
-
-/// Judges many runs, in parallel and in their order.
-///
-/// # Errors
-/// A log that cannot be read.
-pub fn judge_all(runs: &[PathBuf], signatures: &SignatureSet) -> anyhow::Result<Vec<Outcome>> {
-    let bar = Counting::new(runs.len() as u64, "judged");
-    let outcomes = runs.par_iter().map(|run| {
-        let outcome = judge_path(run, signatures);
-        bar.step();
-        outcome
-    });
-    let outcomes = outcomes.collect();
-    bar.finish();
-    outcomes
-}
-
-/// Judges one run from its files.
-///
-/// # Errors
-/// Its log cannot be read.
-pub fn judge_path(path: &Path, signatures: &SignatureSet) -> anyhow::Result<Outcome> {
-    let files = store::run_files(path)?;
-    let (exit, problems) = files.exit();
-    let mut outcome = judge::judge(&files, exit.as_ref(), signatures)
-        .with_context(|| format!("failed to read `{}`", path.display()))?;
-    outcome.iteration = files.iteration();
-    outcome.notes.extend(problems);
-    Ok(outcome)
-}
-
 fn print(out: &mut impl Write, format: Format, path: &Path, outcome: &Outcome) -> anyhow::Result<()> {
     match format {
         Format::Json => {
@@ -140,17 +114,17 @@ fn print(out: &mut impl Write, format: Format, path: &Path, outcome: &Outcome) -
             serde_json::to_writer(&mut *out, &Row { path, outcome })?;
         }
         Format::Text => {
-            write!(out, "{}: {}", path.display(), outcome.outcome.as_str())?;
+            write!(out, "{}: {}", shown(&path.to_string_lossy()), outcome.outcome.as_str())?;
             if !outcome.categories.is_empty() {
-                write!(out, " {}", outcome.categories.join(" "))?;
+                write!(out, " {}", shown(&outcome.categories.join(" ")))?;
             }
             for test in &outcome.failing_tests {
-                write!(out, " {}", visible(test))?;
+                write!(out, " {}", shown(test))?;
             }
             if let Some(evidence) = outcome.evidence.first() {
-                let text = visible(&evidence.text);
+                let text = shown(&evidence.text);
                 match evidence.line {
-                    Some(line) => write!(out, " ({}:{line}: {text})", evidence.file)?,
+                    Some(line) => write!(out, " ({}:{line}: {text})", shown(&evidence.file))?,
                     None => write!(out, " ({text})")?,
                 }
             }

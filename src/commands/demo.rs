@@ -5,16 +5,36 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use clap::Args as ClapArgs;
 
-use super::{judged, sweep};
+use super::judged_sweep::JudgedSweep;
+use super::{output, sweep};
 use crate::backend::{self, BackendError};
-use crate::cli::demo::Args;
-use crate::cli::sweep::{Backend, Progress};
-use crate::cli::{self};
 use crate::exit_code::ExitCode;
-use crate::judge::SignatureSet;
-use crate::message::hinted;
-use crate::model::{Outcome, OutcomeKind};
+use crate::judge::{Outcome, OutcomeKind, SignatureSet};
+use crate::message::{hinted, tell};
+use crate::spec::BackendKind;
+use crate::sweep::display::DisplayKind;
+
+#[derive(Clone, Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  reproduce-flaky demo\n  reproduce-flaky demo --check\n\nNext: reproduce-flaky summary on the directory it names"
+)]
+pub struct Args {
+    /// Where to put the suite and its sweeps; a new directory below the system's temporary one without it.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Where attempts execute; containers where a daemon answers, else this machine.
+    #[arg(long, value_name = "WHERE")]
+    pub backend: Option<BackendKind>,
+    /// Check only that an assertion, an abort and a hang are told apart here: exit code 0 or 1, in half a minute. For a
+    /// nightly job's first step, since one whose sessions run nothing looks like a good one.
+    #[arg(long)]
+    pub check: bool,
+    /// How progress is shown.
+    #[arg(long, default_value = "auto", value_name = "HOW")]
+    pub progress: DisplayKind,
+}
 
 /// The suite, as it stands in the repository.
 const SUITE: [(&str, &str); 2] = [
@@ -28,24 +48,36 @@ const SUITE: [(&str, &str); 2] = [
     ),
 ];
 
-/// A sweep of the demonstration: its flags, and what each iteration is made to come to.
+/// A sweep of the demonstration: its flags, and the outcome and categories that each iteration is made to have.
 struct Scene {
     directory: &'static str,
     flags: &'static [&'static str],
-    promises: &'static [(u32, OutcomeKind, &'static [&'static str])],
+    promises: &'static [Promise],
 }
+
+/// An iteration, its outcome and its categories.
+type Promise = (u32, OutcomeKind, &'static [&'static str]);
+
+const FIRST_SIX: &[Promise] = &[
+    (1, OutcomeKind::Passed, &[]),
+    (2, OutcomeKind::Failed, &["A1"]),
+    (3, OutcomeKind::Failed, &["A2"]),
+    (4, OutcomeKind::Crashed, &["B1"]),
+    (5, OutcomeKind::Crashed, &["B1"]),
+    (6, OutcomeKind::Hung, &["A4"]),
+];
 
 const SCENES: [Scene; 2] = [
     Scene {
         directory: "serial",
         flags: &["-p", "serial", "-e", "8", "-j", "2", "--silence", "12s"],
         promises: &[
-            (1, OutcomeKind::Passed, &[]),
-            (2, OutcomeKind::Failed, &["A1"]),
-            (3, OutcomeKind::Failed, &["A2"]),
-            (4, OutcomeKind::Crashed, &["B1"]),
-            (5, OutcomeKind::Crashed, &["B1"]),
-            (6, OutcomeKind::Hung, &["A4"]),
+            FIRST_SIX[0],
+            FIRST_SIX[1],
+            FIRST_SIX[2],
+            FIRST_SIX[3],
+            FIRST_SIX[4],
+            FIRST_SIX[5],
             (7, OutcomeKind::Infra, &["A5"]),
             (8, OutcomeKind::Passed, &[]),
         ],
@@ -62,8 +94,13 @@ const SCENES: [Scene; 2] = [
     },
 ];
 
-/// Runs the demonstration.
-///
+/// What a nightly job checks first.
+const CANARY: [Scene; 1] = [Scene {
+    directory: "serial",
+    flags: &["-p", "serial", "-e", "6", "-j", "3", "--silence", "12s"],
+    promises: FIRST_SIX,
+}];
+
 /// # Errors
 /// The suite could not be run, or an iteration was not recognized for what it is.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -75,15 +112,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         fs::write(&path, text).with_context(|| format!("failed to write `{}`", path.display()))?;
     }
     std::env::set_current_dir(&dir).with_context(|| format!("failed to enter `{}`", dir.display()))?;
-    anstream::eprintln!("the suite and its sweeps are in {}", dir.display());
-    let backend = match args.backend {
-        Some(backend) => backend,
-        None => choose_backend()?,
-    };
-    for scene in &SCENES {
+    let scenes: &[Scene] = if args.check { &CANARY } else { &SCENES };
+    let backend = choose_backend(args.backend, scenes)?;
+    tell(format_args!("the suite and its sweeps go to {}", dir.display()));
+    for scene in scenes {
         play(scene, backend, args.progress)?;
     }
-    let differing = differing(&dir)?;
+    let differing = differing(&dir, scenes)?;
     if !differing.is_empty() {
         return Err(hinted(
             format!(
@@ -93,7 +128,18 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             format!("look at {}/logs, and run reproduce-flaky doctor", dir.display()),
         ));
     }
-    guide(&dir);
+    if !args.check {
+        guide(&dir)?;
+        return Ok(ExitCode::Passed);
+    }
+    output::line(format_args!(
+        "canary: an assertion, a wait in vain, an abort, one with exit code 0 and a hang are told apart here"
+    ))?;
+    if args.dir.is_none() {
+        // What nobody asked to keep; an error leaves a directory in the temporary one.
+        let _ = std::env::set_current_dir(std::env::temp_dir());
+        let _ = fs::remove_dir_all(&dir);
+    }
     Ok(ExitCode::Passed)
 }
 
@@ -113,54 +159,72 @@ fn directory(args: &Args) -> anyhow::Result<PathBuf> {
         .with_context(|| format!("failed to find `{}`", dir.display()))
 }
 
-/// Containers where an engine answers, else this machine, with a word on what that loses.
-fn choose_backend() -> anyhow::Result<Backend> {
+/// Containers where an engine answers, else this machine, with a word on what that loses. Says where iterations run, how
+/// many there are, and how long they take.
+fn choose_backend(asked: Option<BackendKind>, scenes: &[Scene]) -> anyhow::Result<BackendKind> {
+    let n_iterations: usize = scenes.iter().map(|scene| scene.promises.len()).sum();
+    let long = if scenes.len() > 1 {
+        "about a minute"
+    } else {
+        "half a minute"
+    };
+    let what = format!("{n_iterations} iterations of a small suite that fails in every way, in {long}");
+    let on_this_machine = || {
+        tell(format_args!(
+            "{what}, each as processes on this machine, without a container"
+        ));
+    };
+    if asked == Some(BackendKind::Local) {
+        on_this_machine();
+        return Ok(BackendKind::Local);
+    }
     let runtime = tokio::runtime::Runtime::new().context("failed to start the scheduler")?;
     match runtime.block_on(backend::docker::facts(None)) {
-        Ok(_) => Ok(Backend::Docker),
+        Ok(engine) => {
+            tell(format_args!(
+                "{what}, each in a fresh container of {} {}, over this machine's own Python, read-only",
+                engine.name, engine.version
+            ));
+            Ok(BackendKind::Docker)
+        }
+        Err(error) if asked.is_some() => Err(error.into()),
         Err(error @ (BackendError::Unreachable { .. } | BackendError::Forbidden { .. })) => {
-            anstream::eprintln!("notice: {error}");
-            anstream::eprintln!(
+            tell(format_args!("notice: {error}"));
+            tell(format_args!(
                 "notice: running on this machine instead, with --backend local: no fresh file system, no memory limit, \
                  no network of its own for each iteration"
-            );
-            Ok(Backend::Local)
+            ));
+            on_this_machine();
+            Ok(BackendKind::Local)
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn play(scene: &Scene, backend: Backend, progress: Progress) -> anyhow::Result<()> {
-    let progress = match progress {
-        Progress::Auto => "auto",
-        Progress::Bar => "bar",
-        Progress::Plain => "plain",
-        Progress::Jsonl => "jsonl",
-        Progress::None => "none",
-    };
+fn play(scene: &Scene, backend: BackendKind, progress: DisplayKind) -> anyhow::Result<()> {
     let place: &[&str] = match backend {
-        Backend::Docker => &["-i", "host"],
-        Backend::Local => &["--backend", "local"],
+        BackendKind::Docker => &["-i", "host"],
+        BackendKind::Local => &["--backend", "local"],
     };
     let words = [place, scene.flags].concat();
-    anstream::eprintln!("\n$ reproduce-flaky {} -- tests", words.join(" "));
+    tell(format_args!("\n$ reproduce-flaky {} -- tests", words.join(" ")));
     let argv: Vec<OsString> = ["reproduce-flaky"]
         .iter()
         .chain(&words)
-        .chain(&["--progress", progress, "--", "tests"])
+        .chain(&["--progress", progress.as_str(), "--", "tests"])
         .map(OsString::from)
         .collect();
-    // The code says that failures were reproduced, which is what a demonstration is for.
-    sweep::run(&cli::parse(argv, None)?.sweep, None)?;
+    // The exit code is left out: it says that failures were reproduced, as the demonstration means to.
+    sweep::run(&sweep::args::Args::read(argv, None)?, None)?;
     Ok(())
 }
 
-/// Iterations that did not come out as they were made to, in words.
-fn differing(dir: &Path) -> anyhow::Result<Vec<String>> {
+/// A sentence for each iteration whose outcome is not the promised one.
+fn differing(dir: &Path, scenes: &[Scene]) -> anyhow::Result<Vec<String>> {
     let signatures = SignatureSet::built_in();
     let mut found = Vec::new();
-    for scene in &SCENES {
-        let records = judged::sweep(&dir.join("logs").join(scene.directory), &signatures)?.records;
+    for scene in scenes {
+        let records = JudgedSweep::read(&dir.join("logs").join(scene.directory), &signatures)?.records;
         for (iteration, outcome, categories) in scene.promises {
             let seen: Option<&Outcome> = records
                 .iter()
@@ -185,11 +249,11 @@ fn differing(dir: &Path) -> anyhow::Result<Vec<String>> {
     Ok(found)
 }
 
-/// What to look at.
-fn guide(dir: &Path) {
+/// Prints which files of the demonstration to look at.
+fn guide(dir: &Path) -> anyhow::Result<()> {
     let logs = dir.join("logs");
     let logs = logs.display();
-    anstream::println!("\nWhat to look at:");
+    output::line(format_args!("\nWhat to look at:"))?;
     for (path, what) in [
         (
             "serial/run005/outcome.json",
@@ -208,7 +272,7 @@ fn guide(dir: &Path) {
             "which worker crashed, and while running which test",
         ),
     ] {
-        anstream::println!("  {logs}/{path}\n      {what}");
+        output::line(format_args!("  {logs}/{path}\n      {what}"))?;
     }
-    anstream::println!("\nNext: reproduce-flaky summary {logs}");
+    output::line(format_args!("\nNext: reproduce-flaky summary {logs}"))
 }

@@ -7,19 +7,52 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
-use owo_colors::OwoColorize;
+use clap::Args as ClapArgs;
 use rustix::process::Resource;
 use serde::{Deserialize, Serialize};
 
 use super::{output, sweep};
 use crate::backend::{self, BackendError, PodmanService, docker};
-use crate::cli;
-use crate::cli::doctor::{Args, Format};
-use crate::cli::sweep::Engine;
+use crate::cli::values::{Format, LogsDir, parallelism};
 use crate::exit_code::ExitCode;
-use crate::model::{BackendKind, Spec};
+use crate::message::tell;
+use crate::report::paint::Paint;
+use crate::spec::{BackendKind, EngineKind, Mode, Spec};
 
 mod node;
+
+#[derive(Clone, Debug, ClapArgs)]
+#[command(after_help = "Example:\n  reproduce-flaky doctor -i app:ci -p 4\n\n\
+    Exit code 0 if a sweep can run, else 1.\n\
+    Next: reproduce-flaky demo")]
+pub struct Args {
+    /// Image to look into; `host` is this machine's own Python.
+    #[arg(short, long, default_value = "host")]
+    pub image: String,
+    /// Where attempts would execute.
+    #[arg(long, default_value = "docker", value_name = "WHERE")]
+    pub backend: BackendKind,
+    /// Who would place iterations: with `slurm`, a node of the cluster is looked at, through srun.
+    #[arg(long, default_value = "here", value_name = "WHO")]
+    pub engine: EngineKind,
+    /// Arguments that choose the node, as those of the sweep: `--sbatch=--partition=main`.
+    #[arg(long, value_name = "LINE", allow_hyphen_values = true)]
+    pub sbatch: Vec<String>,
+    /// Socket that speaks Docker's API, as in `DOCKER_HOST`.
+    #[arg(long, value_name = "ADDRESS")]
+    pub docker_host: Option<String>,
+    /// Look as a worker would, which starts Podman where no engine answers.
+    #[arg(long, hide = true)]
+    pub as_worker: bool,
+    /// How pytest would run: `serial`, or N xdist workers, which need pytest-xdist.
+    #[arg(short, long, default_value = "serial", value_name = "serial|N", value_parser = parallelism)]
+    pub parallelism: Mode,
+    #[command(flatten)]
+    pub logs: LogsDir,
+    /// What to print.
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    pub format: Format,
+}
 
 /// Space below which a sweep of any length is likely to run out.
 const LITTLE_SPACE: u64 = 2 << 30;
@@ -34,13 +67,13 @@ struct Check {
     hint: Option<String>,
 }
 
-/// What it means for a sweep.
+/// What the finding means for a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum State {
-    /// Good.
+    /// As a sweep needs it.
     Ok,
-    /// A sweep runs, with less.
+    /// A sweep runs, but some of what it can do is missing.
     Limited,
     /// No sweep can run.
     Missing,
@@ -75,20 +108,18 @@ impl Check {
     }
 }
 
-/// Looks at everything a sweep needs.
-///
 /// # Errors
 /// The answer could not be printed.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if args.engine == Engine::Slurm {
+    if args.engine == EngineKind::Slurm {
         return node::run(args);
     }
     let runtime = tokio::runtime::Runtime::new().context("failed to start the scheduler")?;
     let mut checks = Vec::new();
     let mut args = args.clone();
-    // Held until everything has been looked at.
+    // Podman runs until everything has been looked at.
     let mut podman = None;
-    if BackendKind::from(args.backend) == BackendKind::Docker {
+    if args.backend == BackendKind::Docker {
         if args.as_worker {
             podman = runtime.block_on(podman_if_needed(&args))?;
         }
@@ -101,16 +132,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if checks.iter().all(|check| check.state != State::Missing) {
         checks.push(runtime.block_on(pytest(args))?);
     }
-    checks.push(space("logs", &args.logs_dir));
+    checks.push(space("logs", &args.logs.dir));
     checks.push(debugger());
     checks.extend(limits());
     if let Some(podman) = podman {
         runtime.block_on(podman.stop());
     }
+    conclude(args.format, &checks)
+}
+
+fn conclude(format: Format, checks: &[Check]) -> anyhow::Result<ExitCode> {
     let can_run = checks.iter().all(|check| check.state != State::Missing);
-    match args.format {
+    match format {
         Format::Json => output::json(&serde_json::json!({ "format": 1, "can_run": can_run, "checks": checks }))?,
-        Format::Text => print(&checks)?,
+        Format::Text => print(checks)?,
     }
     Ok(if can_run {
         ExitCode::Passed
@@ -129,9 +164,9 @@ fn print(checks: &[Check]) -> anyhow::Result<()> {
     } in checks
     {
         let sign = match state {
-            State::Ok => "ok".green().to_string(),
-            State::Limited => "- ".yellow().to_string(),
-            State::Missing => "! ".red().to_string(),
+            State::Ok => Paint::Color.green("ok"),
+            State::Limited => Paint::Color.yellow("- "),
+            State::Missing => Paint::Color.red("! "),
         };
         writeln!(out, "{sign}  {what:<8}  {found}")?;
         if let Some(hint) = hint {
@@ -141,7 +176,7 @@ fn print(checks: &[Check]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The engine that a worker would start, where none was named and none answers.
+/// Starts Podman as a worker would, where no engine was named and none answers.
 async fn podman_if_needed(args: &Args) -> anyhow::Result<Option<PodmanService>> {
     let is_named = args.docker_host.is_some() || std::env::var_os("DOCKER_HOST").is_some();
     match docker::facts(None).await {
@@ -154,6 +189,10 @@ async fn podman_if_needed(args: &Args) -> anyhow::Result<Option<PodmanService>> 
 
 /// The engine, what it says about itself, and the space it has.
 async fn engine(docker_host: Option<&str>) -> Vec<Check> {
+    let place = match docker::place(docker_host) {
+        Ok(place) => place,
+        Err(error) => return vec![Check::missing("engine", &error)],
+    };
     let facts = match docker::facts(docker_host).await {
         Ok(facts) => facts,
         Err(error @ BackendError::Forbidden { .. }) => return vec![Check::missing("rights", &error)],
@@ -163,8 +202,8 @@ async fn engine(docker_host: Option<&str>) -> Vec<Check> {
         Check::ok(
             "engine",
             format!(
-                "{} {}, API {}, at {}",
-                facts.name, facts.version, facts.api, facts.address
+                "{} {}, API {}, at {}: {}",
+                facts.name, facts.version, facts.api, facts.address, place.why
             ),
         ),
         Check::ok(
@@ -176,6 +215,14 @@ async fn engine(docker_host: Option<&str>) -> Vec<Check> {
             },
         ),
     ];
+    if !place.others.is_empty() {
+        let others = place.others.join(", ");
+        checks.push(Check::limited(
+            "others",
+            others,
+            "--docker-host ADDRESS takes another engine",
+        ));
+    }
     match &facts.cgroups {
         Some(version) => checks.push(Check::ok("cgroups", format!("version {version}"))),
         None => checks.push(Check::limited(
@@ -198,7 +245,7 @@ async fn pytest(args: &Args) -> anyhow::Result<Check> {
     } else {
         "python"
     };
-    let found = match backend::open(&spec, None, &|news| anstream::eprintln!("{news}")).await {
+    let found = match backend::open(&spec, None, &|news| tell(format_args!("{news}"))).await {
         Ok(backend) => {
             let probe = backend.probe().await;
             backend.close().await;
@@ -228,12 +275,12 @@ async fn pytest(args: &Args) -> anyhow::Result<Check> {
 
 /// The specification that a sweep with these flags would have.
 fn spec(args: &Args) -> anyhow::Result<Spec> {
-    let backend = BackendKind::from(args.backend).as_str();
+    let backend = args.backend.as_str();
     let mode = args.parallelism.to_string();
     let words = ["reproduce-flaky", "-i", &args.image, "--backend", backend, "-p", &mode];
     let host = args.docker_host.iter().flat_map(|host| ["--docker-host", host]);
     let argv = words.into_iter().chain(host).map(OsString::from).collect();
-    sweep::specification(&cli::parse(argv, None)?.sweep)
+    sweep::specification(&sweep::args::Args::read(argv, None)?)
 }
 
 fn space(what: &'static str, path: &Path) -> Check {

@@ -3,21 +3,61 @@
 use std::path::PathBuf;
 
 use chrono::Utc;
+use clap::Args as ClapArgs;
 
-use super::{judged, signatures};
+use super::{judged_sweep, output, signatures};
 use crate::backend::host_name;
-use crate::cli::merge::Args;
 use crate::exit_code::ExitCode;
-use crate::message::hinted;
-use crate::model::Spec;
-use crate::model::merge::{self, MergePlan, Move};
-use crate::model::summary::ranges;
-use crate::store::{self, Provenance, Published, StoreError, Sweep};
+use crate::message::{hinted, tell};
+use crate::report::summary::ranges;
+use crate::run::merge_plan::{self, MergePlan, Move, MoveAside};
+use crate::run::{self, Provenance, Published, StoreError, Sweep};
+use crate::spec::Spec;
+use crate::stats::counted;
+
+/// `merge`.
+#[derive(Clone, Debug, ClapArgs)]
+#[command(after_help = "Examples:\n  \
+    reproduce-flaky merge logs/n4_fix8 shard-*/logs/n4_fix8       shards with numbers of their own\n  \
+    reproduce-flaky merge logs/n4_fix8 laptop/logs/n4_fix8 --renumber\n\n\
+    Next: reproduce-flaky summary TARGET")]
+pub struct Args {
+    /// Directory of the sweep that takes them in; made if it is not there.
+    #[arg(value_name = "TARGET")]
+    pub target: PathBuf,
+    /// Directories of the sweeps to copy from; they stay as they are.
+    #[arg(value_name = "SOURCE", required = true)]
+    pub sources: Vec<PathBuf>,
+    /// Give an iteration whose number is taken the next free one.
+    #[arg(long)]
+    pub renumber: bool,
+    /// Leave out an iteration whose number is taken: of two answers the one that is there, or is named first, stays.
+    #[arg(long, conflicts_with = "renumber")]
+    pub keep_first: bool,
+    /// Say what would be copied, and copy nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
 
 /// A sweep to copy from.
 struct Source {
     dir: PathBuf,
     spec: Spec,
+}
+
+impl Source {
+    /// Where a copy of its iteration comes from.
+    fn provenance(&self, iteration: u32) -> Provenance {
+        let absolute = std::fs::canonicalize(&self.dir).unwrap_or_else(|_| self.dir.clone());
+        Provenance {
+            format: 1,
+            sweep: absolute.display().to_string(),
+            host: host_name(),
+            iteration,
+            sweep_created_at: self.spec.created_at,
+            merged_at: Utc::now(),
+        }
+    }
 }
 
 /// Copies what the target does not have.
@@ -30,8 +70,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .iter()
         .map(|dir| source(dir.clone()))
         .collect::<anyhow::Result<Vec<Source>>>()?;
-    let known = store::spec(&args.target)?;
-    if known.is_none() && !store::recorded(&args.target)?.is_empty() {
+    let known = run::spec(&args.target)?;
+    if known.is_none() && !run::recorded(&args.target)?.is_empty() {
         return Err(unsaid(&args.target));
     }
     let reference = known
@@ -48,42 +88,55 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ));
         }
     }
-    let there = store::identities(&args.target)?;
+    let there = run::answers(&args.target)?;
     let runs = sources
         .iter()
-        .map(|source| store::identities(&source.dir))
+        .map(|source| run::answers(&source.dir))
         .collect::<Result<Vec<_>, _>>()?;
-    let plan = merge::plan(&there, &runs, args.renumber);
-    if !plan.taken.is_empty() {
+    let plan = merge_plan::plan(&there, &runs, args.renumber);
+    if !plan.taken.is_empty() && !args.keep_first {
         return Err(taken(&sources, &plan));
     }
     if args.dry_run {
         for Move { source, from, to } in &plan.moves {
-            anstream::println!(
+            output::line(format_args!(
                 "{} <- {}",
-                args.target.join(store::run_name(*to)).display(),
-                sources[*source].dir.join(store::run_name(*from)).display()
-            );
+                args.target.join(run::run_name(*to)).display(),
+                sources[*source].dir.join(run::run_name(*from)).display()
+            ))?;
         }
-        anstream::eprintln!(
+        for MoveAside { from, .. } in &plan.asides {
+            output::line(format_args!("{} <- {}", args.target.display(), from.display()))?;
+        }
+        tell(format_args!(
             "note: {} would be copied, {} are there already",
             plan.moves.len(),
             plan.already
-        );
+        ));
         return Ok(ExitCode::Passed);
     }
     copy(args, &sources, reference.1, &plan)?;
-    anstream::println!(
-        "{} iterations copied from {} sweeps, {} were there already",
+    let left_out = match plan.taken.len() {
+        0 => String::new(),
+        n => format!(", {n} left out for an earlier answer"),
+    };
+    output::line(format_args!(
+        "{} iterations copied from {} sweeps, {} were there already{left_out}",
         plan.moves.len(),
         sources.len(),
         plan.already
-    );
+    ))?;
+    if !plan.asides.is_empty() {
+        output::line(format_args!(
+            "{} that --retry had replaced came along, and count",
+            counted(plan.asides.len() as u64, "answer", "answers")
+        ))?;
+    }
     Ok(ExitCode::Passed)
 }
 
 fn source(dir: PathBuf) -> anyhow::Result<Source> {
-    match store::spec(&dir)? {
+    match run::spec(&dir)? {
         Some(spec) => Ok(Source { dir, spec }),
         None => Err(unsaid(&dir)),
     }
@@ -108,7 +161,7 @@ fn taken(sources: &[Source], plan: &MergePlan) -> anyhow::Error {
         format!(
             "`{}` has iterations whose numbers are taken by others: {}",
             sources[first].dir.display(),
-            ranges(&numbers)
+            ranges(numbers)
         ),
         "--renumber gives them the next free numbers",
     )
@@ -126,33 +179,33 @@ fn copy(args: &Args, sources: &[Source], reference: &Spec, plan: &MergePlan) -> 
         placing: None,
         arm: None,
         ended: None,
+        reasons: sources.iter().flat_map(|source| source.spec.all_reasons()).collect(),
         ..reference.clone()
     };
     let sweep = Sweep::receiving(&args.target, &spec)?;
-    for Move { source, from, to } in &plan.moves {
-        let source = &sources[*source];
-        let Some(dir) = store::recorded_run(&source.dir, *from) else {
-            continue;
-        };
-        let absolute = std::fs::canonicalize(&source.dir).unwrap_or_else(|_| source.dir.clone());
-        let provenance = Provenance {
-            format: 1,
-            sweep: absolute.display().to_string(),
-            host: host_name(),
-            iteration: *from,
-            sweep_created_at: source.spec.created_at,
-            merged_at: Utc::now(),
-        };
-        match sweep.adopt(&dir, *to, &provenance)? {
-            Some(Published::Ours(_)) => {}
-            Some(Published::Superseded) | None => {
-                return Err(hinted(
-                    format!("iteration {to} of `{}` was taken meanwhile", args.target.display()),
-                    "run the same command again when nothing runs there: it goes on with the rest",
-                ));
-            }
+    let taken = |number: u32| {
+        hinted(
+            format!("iteration {number} of `{}` was taken meanwhile", args.target.display()),
+            "run the same command again when nothing runs there: it goes on with the rest",
+        )
+    };
+    // First those that were replaced: a merge that is cut short never shows a rate that is too low for want of them.
+    for aside in &plan.asides {
+        let provenance = sources[aside.source].provenance(aside.iteration);
+        if sweep.adopt_aside(&aside.from, aside.to, &provenance)?.is_none() {
+            return Err(taken(aside.to));
         }
     }
-    judged::conclude(&sweep, &signatures::load(None)?)?;
+    for Move { source, from, to } in &plan.moves {
+        let source = &sources[*source];
+        let Some(dir) = run::recorded_run(&source.dir, *from) else {
+            continue;
+        };
+        match sweep.adopt(&dir, *to, &source.provenance(*from))? {
+            Some(Published::Ours(_)) => {}
+            Some(Published::Superseded) | None => return Err(taken(*to)),
+        }
+    }
+    judged_sweep::conclude(&sweep, &signatures::load(None)?)?;
     Ok(())
 }

@@ -1,13 +1,15 @@
-//! Data on stdout, the same way for every reading command.
+//! Data on stdout, the same way for every reading command, and what the terminal there can show.
 
 use std::io::{self, Write as _};
 
 use anyhow::Context;
 use serde::Serialize;
 
+use crate::message::by_line;
+
 /// Writes text as it is; color, if it has any, is for a terminal only.
 pub fn text(text: &str) -> anyhow::Result<()> {
-    // All at once: a stream that takes color out by itself writes each line, and each end of one, by itself.
+    // The color is taken out here and not by anstream's own stream, which makes two writes for every line.
     if anstream::AutoStream::choice(&io::stdout()) == anstream::ColorChoice::Never {
         let plain = anstream::adapter::strip_str(text).to_string();
         return bytes(plain.as_bytes());
@@ -15,7 +17,16 @@ pub fn text(text: &str) -> anyhow::Result<()> {
     bytes(text.as_bytes())
 }
 
-/// Writes bytes as they are.
+/// Writes a line; a text of several lines stays several lines.
+pub fn line(line: impl std::fmt::Display) -> anyhow::Result<()> {
+    words(&format!("{line}\n"))
+}
+
+/// Writes a text that has no color, made safe line by line: nothing acts on a terminal or a CI service.
+pub fn words(text: &str) -> anyhow::Result<()> {
+    bytes(by_line(text).as_bytes())
+}
+
 pub fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)
@@ -31,4 +42,16 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     out.write_all(&bytes)
         .and_then(|()| out.flush())
         .context("failed to write the output")
+}
+
+/// Whether the locale is one of UTF-8; a process without a locale is taken to have one.
+pub fn is_unicode() -> bool {
+    let named = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|value| !value.is_empty());
+    named.is_none_or(|name| {
+        let name = name.to_ascii_lowercase();
+        name.contains("utf-8") || name.contains("utf8")
+    })
 }

@@ -1,16 +1,17 @@
-//! What is kept from others: gathers the values that this process and a sweep know by name.
+//! The redactor of a page or a bundle: which values are secret, gathered from the environment and the sweeps.
 
 use std::collections::BTreeSet;
 
 use crate::message::usage;
-use crate::model::redact::{Redactor, is_secret_name};
-use crate::model::{EnvVar, Spec};
+use crate::report::redact::Redactor;
+use crate::spec::is_secret_name;
+use crate::spec::{EnvVar, Spec};
 
-/// A redactor for sweeps with these specifications, with what the user adds. Looks for the values of variables whose
-/// names say that they are secret, and of those that a sweep was given, its own and the caller's.
+/// A redactor for sweeps with these specifications and for the patterns that the user adds. Secret are the values of
+/// variables whose names say so, and of all variables that a sweep was given, by value or by name.
 ///
 /// # Errors
-/// A usage error for a pattern that is none.
+/// A usage error for a pattern that is no regular expression.
 pub fn redactor<'a>(specs: impl Iterator<Item = &'a Spec>, added: &[String]) -> anyhow::Result<Redactor> {
     let mut variables: Vec<EnvVar> = Vec::new();
     let mut passed: BTreeSet<&str> = BTreeSet::new();

@@ -6,15 +6,79 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
 
-use super::{classify, output};
-use crate::cli::classify::Format;
-use crate::cli::signatures::{Args, Command, Suggest};
+use super::{judging, output};
+use crate::cli::values::Format;
 use crate::exit_code::ExitCode;
-use crate::judge::{SignatureSet, cluster};
+use crate::judge::{Outcome, SignatureSet, cluster};
 use crate::message;
-use crate::model::Outcome;
+use crate::report::shown::shown;
+
+#[derive(Clone, Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  reproduce-flaky signatures check my-rules/ --against logs/n4_fix8\n  reproduce-flaky signatures list\n\n\
+        Next: reproduce-flaky classify --signatures my-rules/ logs/n4_fix8"
+)]
+pub struct Args {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done with signatures.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Read signatures and run their own examples; with a tree, say which runs would change category.
+    #[command(
+        after_help = "Example:\n  reproduce-flaky signatures check my-rules/ --against logs/n4_fix8\n\n\
+            Next: reproduce-flaky classify --signatures my-rules/ --write logs/n4_fix8"
+    )]
+    Check {
+        /// File or folder of signatures; the built-in ones where none is given.
+        path: Option<PathBuf>,
+        /// Tree of runs to judge with them, compared with how they are judged now.
+        #[arg(long, value_name = "TREE")]
+        against: Option<PathBuf>,
+        /// How to print what was found.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Print a rule, ready to be named, for failures that no signature covers.
+    #[command(after_help = "Examples:\n  reproduce-flaky signatures suggest logs/n4_fix8\n  \
+            reproduce-flaky signatures suggest logs --group U-1a2b3c4d --id A6 > my-rules/a6.toml\n\n\
+            Next: reproduce-flaky signatures check my-rules/ --against logs")]
+    Suggest(Suggest),
+    /// Print every signature with its scopes.
+    #[command(after_help = "Example:\n  reproduce-flaky signatures list\n\nNext: reproduce-flaky signatures check")]
+    List {
+        /// File or folder of signatures; the built-in ones where none is given.
+        path: Option<PathBuf>,
+        /// How to print them.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+}
+
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Suggest {
+    /// Runs or trees of them.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// The group of failures; the most frequent one where none is named.
+    #[arg(long, value_name = "ID")]
+    pub group: Option<String>,
+    /// Id of the new signature.
+    #[arg(long, default_value = "NEW", value_name = "ID")]
+    pub id: String,
+    /// File or folder of signatures instead of the built-in ones.
+    #[arg(long, value_name = "PATH")]
+    pub signatures: Option<PathBuf>,
+    /// How to print it: a rule in TOML, or every group with its rule as a JSON object a line.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
 
 /// Reads signatures from a file or a folder; the built-in ones where no path is given.
 ///
@@ -46,10 +110,8 @@ pub fn load(path: Option<&Path>) -> anyhow::Result<SignatureSet> {
     Ok(SignatureSet::parse(&files)?)
 }
 
-/// Does what the subcommand says.
-///
 /// # Errors
-/// Signatures that cannot be read, examples that do not behave.
+/// Signatures that cannot be read, or an example that its signature should match and does not, or the reverse.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Check { path, against, format } => check(path.as_deref(), against.as_deref(), *format),
@@ -62,7 +124,7 @@ fn check(path: Option<&Path>, against: Option<&Path>, format: Format) -> anyhow:
     let signatures = load(path)?;
     let failing = signatures.failing_examples();
     for line in &failing {
-        output::text(&format!("{line}\n"))?;
+        output::words(&format!("{line}\n"))?;
     }
     anyhow::ensure!(
         failing.is_empty(),
@@ -86,7 +148,7 @@ fn check(path: Option<&Path>, against: Option<&Path>, format: Format) -> anyhow:
             format!("{answer}\n")
         }
     };
-    output::text(&text)?;
+    output::words(&text)?;
     Ok(ExitCode::Passed)
 }
 
@@ -99,13 +161,13 @@ fn counted(signatures: usize, examples: usize) -> String {
     )
 }
 
-/// What another set of signatures would change in a tree.
+/// The runs of a tree that another set of signatures would judge differently.
 struct Changes {
     runs: usize,
     changed: Vec<Change>,
 }
 
-/// One run that would be judged otherwise.
+/// One run with the outcome that it has and the one that it would have.
 struct Change {
     path: PathBuf,
     before: Outcome,
@@ -138,9 +200,9 @@ impl fmt::Display for Changes {
 
 /// The runs of a tree that these signatures put into other categories than the built-in ones do.
 fn changes(signatures: &SignatureSet, tree: &Path) -> anyhow::Result<Changes> {
-    let paths = classify::find(tree)?;
-    let now = classify::judge_all(&paths, &SignatureSet::built_in())?;
-    let then = classify::judge_all(&paths, signatures)?;
+    let paths = judging::runs_below(tree)?;
+    let now = judging::judge_all(&paths, &SignatureSet::built_in())?;
+    let then = judging::judge_all(&paths, signatures)?;
     let runs = paths.len();
     let sides = paths.into_iter().zip(now).zip(then);
     let changed = sides.map(|((path, before), after)| Change { path, before, after });
@@ -158,9 +220,9 @@ fn suggest(args: &Suggest) -> anyhow::Result<ExitCode> {
     let signatures = load(args.signatures.as_deref())?;
     let mut runs = Vec::new();
     for path in &args.paths {
-        runs.extend(classify::find(path)?);
+        runs.extend(judging::runs_below(path)?);
     }
-    let groups = cluster::cluster(&classify::judge_all(&runs, &signatures)?);
+    let groups = cluster::cluster(&judging::judge_all(&runs, &signatures)?);
     let chosen = match &args.group {
         Some(wanted) => groups.iter().find(|group| group.id == *wanted).ok_or_else(|| {
             let known: Vec<&str> = groups.iter().map(|group| group.id.as_str()).collect();
@@ -176,12 +238,14 @@ fn suggest(args: &Suggest) -> anyhow::Result<ExitCode> {
     let mut text = String::new();
     for group in &groups {
         let mark = if group.id == chosen.id { "*" } else { " " };
-        let pattern: String = group.pattern.chars().take(100).collect();
+        let pattern: String = shown(&group.pattern).chars().take(100).collect();
         let _ = match args.format {
             Format::Text => writeln!(
                 text,
                 "# {mark} {}: {} failures, {} {pattern}",
-                group.id, group.failures, group.place
+                group.id,
+                group.failures,
+                shown(&group.place)
             ),
             Format::Json => writeln!(
                 text,

@@ -1,36 +1,104 @@
 //! `summary`: sweeps in figures and words, in any form, from what lies on disk.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::{Args as ClapArgs, ValueEnum};
 
-use super::judged::{self, Judged};
-use super::{output, place, reached, report, secrets, signatures};
-use crate::cli;
-use crate::cli::summary::{Args, Format, Table};
+use super::judged_sweep::JudgedSweep;
+use super::{output, secrets, signatures, sweep_name};
+use crate::cli::values::{LogsDir, confidence};
 use crate::exit_code::ExitCode;
-use crate::judge::SignatureSet;
+use crate::judge::starvation::Window;
+use crate::judge::{Record, SignatureSet};
 use crate::message::hinted;
-use crate::model::suite::Suite;
-use crate::model::summary::Summary;
-use crate::render::paint::Paint;
-use crate::render::tables::{self, Listed};
-use crate::render::text::Chart;
-use crate::render::{csv, json, junit, markdown, svg, text};
-use crate::store;
+use crate::report::paint::Paint;
+use crate::report::suite::Suite;
+use crate::report::summary::Summary;
+use crate::report::tables::{self, Listed, Table};
+use crate::report::text::{self, Chart};
+use crate::report::trace::Sheet;
+use crate::report::{csv, ctrf, json, junit, markdown, svg, trace};
+use crate::run;
 
-/// Prints the summaries.
-///
+mod page;
+
+#[derive(Clone, Debug, ClapArgs)]
+#[command(after_help = "Examples:\n  \
+    reproduce-flaky summary\n  \
+    reproduce-flaky summary logs/n4_fix8 --all\n  \
+    reproduce-flaky summary logs --format markdown -o summary.md\n  \
+    reproduce-flaky summary logs --format csv --table iterations\n  \
+    reproduce-flaky summary logs/n4 logs/n4_fix8 --format html -o report.html\n\n\
+    Next: reproduce-flaky compare BASE NEW, or reproduce-flaky plan BASE")]
+pub struct Args {
+    /// Sweeps, or trees of sweeps, those of the old script too; without one, all sweeps below --logs-dir.
+    #[arg(value_name = "SWEEP")]
+    pub sweeps: Vec<PathBuf>,
+    #[command(flatten)]
+    pub logs: LogsDir,
+    /// List iterations that passed, too.
+    #[arg(long)]
+    pub all: bool,
+    /// What to print; json is one object a line, one for each sweep.
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    pub format: Format,
+    /// Draw with ASCII only, as where the locale has no UTF-8.
+    #[arg(long)]
+    pub ascii: bool,
+    /// Print one table only, over all sweeps; csv is always one table.
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<Table>,
+    /// Write to a file instead.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Confidence of the intervals.
+    #[arg(long, default_value = "0.95", value_name = "SHARE", value_parser = confidence)]
+    pub confidence: f64,
+    /// Something else that no page may show: a regular expression, whose group is the secret if it has one; repeatable.
+    #[arg(long, value_name = "REGEX")]
+    pub redact: Vec<String>,
+    /// Leave secrets in a page as they are.
+    #[arg(long, conflicts_with = "redact")]
+    pub no_redact: bool,
+    /// File or folder of signatures instead of the built-in ones, for iterations that have no judgement yet.
+    #[arg(long, value_name = "PATH")]
+    pub signatures: Option<PathBuf>,
+}
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Words and tables for a terminal.
+    Text,
+    /// For a page that shows Markdown, such as a job's summary.
+    Markdown,
+    /// One object a line.
+    Json,
+    /// One table, with a header.
+    Csv,
+    /// A suite for each sweep, a case for each test, for Jenkins, GitHub and GitLab.
+    Junit,
+    /// One test for each test, in the Common Test Report Format (ctrf.io).
+    Ctrf,
+    /// A page in one file, with everything there is; two or more sweeps named are compared, the first with each other.
+    Html,
+    /// The strip of outcomes and the rates as a picture.
+    Svg,
+    /// What ran beside what, and what died when, as a trace for ui.perfetto.dev.
+    Perfetto,
+}
+
 /// # Errors
 /// A directory that cannot be read, or none that holds a sweep; a file that cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let signatures = signatures::load(args.signatures.as_deref())?;
     let sweeps = find(args)?
         .iter()
-        .map(|dir| judged::sweep(dir, &signatures))
-        .collect::<Result<Vec<Judged>, store::StoreError>>()?;
+        .map(|dir| JudgedSweep::read(dir, &signatures))
+        .collect::<Result<Vec<JudgedSweep>, run::StoreError>>()?;
     let listed = if args.all { Listed::All } else { Listed::NotPassed };
     let summaries = || -> Vec<Summary> {
         sweeps
@@ -38,11 +106,27 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .map(|sweep| sweep.summary(&signatures, args.confidence))
             .collect()
     };
-    let table = |table: Table| tables::cells(table.into(), &summaries(), listed);
+    let table = |table: Table| tables::cells(table, &summaries(), listed);
     let bytes = match (args.format, args.table) {
         (Format::Json, _) => json::lines(&summaries()),
         (Format::Csv, chosen) => csv::table(&table(chosen.unwrap_or(Table::Statistics))),
         (Format::Junit, _) => junit::xml(&suites(&sweeps, &signatures, args.confidence))?,
+        (Format::Ctrf, _) => ctrf::report(&suites(&sweeps, &signatures, args.confidence)),
+        (Format::Perfetto, _) => {
+            let names: Vec<String> = sweeps.iter().map(|sweep| sweep.answers().name()).collect();
+            let windows: Vec<BTreeMap<u32, Vec<Window>>> = sweeps.iter().map(windows).collect();
+            let sheets: Vec<Sheet<'_>> = sweeps
+                .iter()
+                .zip(&names)
+                .zip(&windows)
+                .map(|((sweep, name), windows)| Sheet {
+                    name,
+                    records: &sweep.records,
+                    windows,
+                })
+                .collect();
+            trace::json(&sheets)
+        }
         (Format::Html, _) => {
             let is_compared = args.sweeps.len() > 1;
             let specs = sweeps.iter().filter_map(|sweep| sweep.spec.as_ref());
@@ -51,20 +135,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             } else {
                 Some(secrets::redactor(specs, &args.redact)?)
             };
-            report::page(&sweeps, is_compared, &signatures, args.confidence, redactor.as_ref()).into_bytes()
+            page::page(&sweeps, is_compared, &signatures, args.confidence, redactor.as_ref()).into_bytes()
         }
         (Format::Svg, _) => svg::picture(&summaries()).into_bytes(),
         (Format::Markdown, Some(chosen)) => markdown::table(&table(chosen)).into_bytes(),
         (Format::Markdown, None) => markdown::report(&summaries(), listed).into_bytes(),
-        (Format::Text, Some(chosen)) => text::table(&table(chosen)).into_bytes(),
+        (Format::Text, Some(chosen)) => table(chosen).text().into_bytes(),
         (Format::Text, None) => {
-            // A file gets words only; a stream takes color out where it cannot be shown.
+            // A file gets no color; stdout takes it out where it is no terminal.
             let paint = if args.output.is_some() {
                 Paint::Plain
             } else {
                 Paint::Color
             };
-            let chart = if args.ascii || !place::is_unicode() {
+            let chart = if args.ascii || !output::is_unicode() {
                 Chart::Ascii
             } else {
                 Chart::Unicode
@@ -80,9 +164,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::Passed)
 }
 
+/// What of each iteration was stopped for a while, where anything was.
+fn windows(sweep: &JudgedSweep) -> BTreeMap<u32, Vec<Window>> {
+    let windows = |record: &Record| {
+        let windows = run::run_files(&record.dir)
+            .map(|files| files.windows())
+            .unwrap_or_default();
+        (!windows.is_empty()).then_some((record.iteration, windows))
+    };
+    sweep.records.iter().filter_map(windows).collect()
+}
+
 /// The sweeps that are meant, each once.
 fn find(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
-    let default = [args.logs_dir.clone()];
+    let default = [args.logs.dir.clone()];
     let paths = if args.sweeps.is_empty() {
         &default[..]
     } else {
@@ -91,7 +186,9 @@ fn find(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
     let mut sweeps = Vec::new();
     let mut seen = BTreeSet::new();
     for path in paths {
-        let found = match store::find_sweeps(path) {
+        let places = sweep_name::places(path, &args.logs.dir)?;
+        let path = places.iter().find(|place| place.exists()).unwrap_or(path);
+        let found = match run::find_sweeps(path) {
             Err(_) if args.sweeps.is_empty() && !path.exists() => Vec::new(),
             found => found?,
         };
@@ -112,8 +209,8 @@ fn find(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
     Ok(sweeps)
 }
 
-fn suites(sweeps: &[Judged], signatures: &SignatureSet, confidence: f64) -> Vec<Suite> {
-    let suite = |sweep: &Judged| {
+fn suites(sweeps: &[JudgedSweep], signatures: &SignatureSet, confidence: f64) -> Vec<Suite> {
+    let suite = |sweep: &JudgedSweep| {
         let summary = sweep.summary(signatures, confidence);
         let words = text::report(
             std::slice::from_ref(&summary),
@@ -121,70 +218,35 @@ fn suites(sweeps: &[Judged], signatures: &SignatureSet, confidence: f64) -> Vec<
             Paint::Plain,
             Chart::None,
         );
-        let rates = reached::tally(sweep).rates(confidence);
-        Suite::of(
-            &summary.sweep,
-            sweep.spec.as_ref(),
-            &sweep.records,
-            &rates,
-            confidence,
-            &words,
-        )
+        Suite::of(sweep.answers(), &sweep.test_rates(confidence), confidence, &words)
     };
     sweeps.iter().map(suite).collect()
 }
 
-impl From<Table> for tables::Table {
-    fn from(table: Table) -> tables::Table {
-        match table {
-            Table::Statistics => tables::Table::Statistics,
-            Table::Failures => tables::Table::Failures,
-            Table::Iterations => tables::Table::Iterations,
-            Table::Tests => tables::Table::Tests,
-        }
-    }
-}
-
-/// What can be run next on a sweep, with what it is for; only commands that this program has.
+/// What can be run next on a sweep, with what it is for: at most four lines, and only what fits what came of it.
 #[must_use]
 pub fn next(summary: &Summary) -> Vec<(String, String)> {
-    let sweep = shell_words::quote(&summary.sweep).into_owned();
-    let failing = summary
-        .not_passed
-        .first()
-        .map(|run| shell_words::quote(&run.dir).into_owned());
-    let known = cli::command();
+    let sweep = shell_words::quote(&summary.sweep);
+    let run = summary.not_passed.first().map(|run| shell_words::quote(&run.dir));
+    let has_failed = summary.rate.count.failed() > 0;
     let mut next = Vec::new();
-    let mut add = |name: &str, words: &str, purpose: &str| {
-        if known.find_subcommand(name).is_some() {
-            next.push((format!("reproduce-flaky {name} {words}"), purpose.to_owned()));
-        }
-    };
-    if let Some(run) = &failing {
-        add("show", run, "one failure with its evidence in context");
-        add("summary", &sweep, "every failure with its message and its log");
-        add("replay", run, "the same iteration again");
+    let mut add = |words: String, purpose: &str| next.push((words, purpose.to_owned()));
+    if let Some(run) = &run {
+        add(format!("reproduce-flaky show {run}"), "one of them, with its evidence");
     }
     if !summary.unknown.is_empty() {
         add(
-            "signatures",
-            &format!("suggest {sweep}"),
-            "a beginning of a signature for what none covers",
+            format!("reproduce-flaky signatures suggest {sweep}"),
+            "a rule for what none covers",
         );
     }
-    if summary.iterations.failed > 0 {
-        add("plan", &sweep, "how many clean runs would show a fix");
-        add(
-            "compare",
-            &format!("{sweep} NEW"),
-            "after a change: did it become fewer",
-        );
+    if let Some(run) = run.filter(|_| has_failed) {
+        add(format!("reproduce-flaky replay {run}"), "the same again");
+        add(format!("reproduce-flaky compare {sweep} NEW"), "after a change: fewer?");
+    } else if summary.iterations.errored > 0 {
+        add("the same command with --retry errored".to_owned(), "those again");
     } else if summary.iterations.passed > 0 {
-        add(
-            "compare",
-            &format!("BASE {sweep}"),
-            "against a sweep that failed: did it become fewer",
-        );
+        add(format!("reproduce-flaky compare BASE {sweep}"), "fewer than before?");
     }
     next
 }

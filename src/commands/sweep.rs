@@ -1,46 +1,63 @@
 //! The sweep: checks everything that can be checked before the first iteration, runs what is missing, shows what came of it.
 
+pub mod args;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{judged, signatures, summary};
-use crate::backend::{self, Backend};
+use super::gc::Leftovers;
+use super::judged_sweep::JudgedSweep;
+use super::signatures;
+use crate::backend::{self, Backend, BackendError, Plugin};
 use crate::cli::settings::Settings;
-use crate::cli::sweep::{Args, Engine, KeepLogs};
+use crate::commands::sweep::args::Args;
 use crate::exit_code::ExitCode;
-use crate::iteration::{Context, Losses, Quiet};
-use crate::judge::{SignatureSet, UNKNOWN};
-use crate::message::usage;
-use crate::model::stop::StopRules;
-use crate::model::{Spec, Verdict};
-use crate::runner::{self, Arm, Plan};
-use crate::store::{Keep, Sweep};
-use crate::{pytest, reporter};
+use crate::judge::{Outcome, Record, SignatureSet, UNKNOWN, Verdict};
+use crate::message::{hinted, tell, usage};
+use crate::run::Sweep;
+use crate::spec::{EngineKind, Spec};
+use crate::sweep::blocks::{Blocks, Stops};
+use crate::sweep::display;
+use crate::sweep::iteration::{Context, Parts, Quiet, WhenLost};
+use crate::sweep::scheduler::{self, Arm, Pace};
+use crate::sweep::stop::StopRules;
+use crate::timings;
 
 mod arms;
-mod before;
-mod dry_run;
+pub(super) mod before;
+pub(super) mod condition_of;
+pub(super) mod dry_run;
 mod end;
+pub mod inherit;
+mod paths;
 mod placed;
 mod retry;
-mod specification;
+pub(super) mod specification;
 
-/// Runs a sweep.
-///
+/// Plugins by which a session repeats a failing test until it passes.
+const RERUNNING: [&str; 3] = ["pytest-rerunfailures", "pytest-retry", "flaky"];
+
 /// # Errors
 /// Whatever would break every iteration, and a store that cannot record.
 pub fn run(args: &Args, settings: Option<&Settings>) -> anyhow::Result<ExitCode> {
-    let signatures = Arc::new(signatures::load(args.signatures.as_deref())?);
+    if args.timings {
+        timings::keep();
+    }
+    let signatures = Arc::new(timings::within("signatures", || {
+        signatures::load(args.signatures.as_deref())
+    })?);
     let rules = stop_rules(args, &signatures)?;
     let specs = arms::specs(args, settings)?;
     if args.dry_run {
         return dry_run::print(args, settings, &specs);
     }
+    before::is_as_begun(args, settings, &specs)?;
     let runtime = tokio::runtime::Runtime::new().context("failed to start the scheduler")?;
-    if args.engine != Engine::Here {
+    if args.engine != EngineKind::Here {
         return runtime.block_on(placed::run(args, settings, &specs, rules, &signatures));
     }
     runtime.block_on(sweep(args, settings, specs, rules, signatures))
@@ -49,7 +66,7 @@ pub fn run(args: &Args, settings: Option<&Settings>) -> anyhow::Result<ExitCode>
 /// The specification of the sweep that these flags name, without settings or arms.
 ///
 /// # Errors
-/// The flags contradict each other.
+/// The first iteration comes after the last, or a file that is named is not there.
 pub(super) fn specification(args: &Args) -> anyhow::Result<Spec> {
     specification::of(args, None)
 }
@@ -62,7 +79,7 @@ async fn sweep(
     signatures: Arc<SignatureSet>,
 ) -> anyhow::Result<ExitCode> {
     let signals = signals()?;
-    super::gc::sweep_leftovers(&specs[0]).await;
+    let leftovers = Leftovers::of(&specs[0]);
     let mut backends: Vec<Arc<dyn Backend>> = Vec::new();
     let made = match arms(args, settings, specs, &signatures, &mut backends).await {
         Ok(arms) => loud(arms).await,
@@ -70,32 +87,40 @@ async fn sweep(
     };
     let ran = match made {
         Ok(arms) => {
-            let contexts: Vec<Arc<Context>> = arms.iter().map(|arm| Arc::clone(&arm.context)).collect();
-            let seed = contexts[0].spec.arm.as_ref().map_or(0, |place| place.seed);
-            let plan = Plan {
-                range: (args.start, args.end),
-                arms,
-                jobs: args.jobs(),
-                stop,
-                stop_when_decided: args.stop.is_some(),
-                seed,
-                cancel_grace: args.cancel_grace,
+            let seed = arms[0].context.spec.arm.as_ref().map_or(0, |place| place.seed);
+            let stops = Stops {
+                rules: stop,
+                when_decided: args.stop.is_some(),
             };
-            let ran = runner::run(plan, reporter::open(args.display(), args.verbose), signals).await;
-            ran.map_err(anyhow::Error::from).map(|end| (contexts, end))
+            let mut blocks = Blocks::new(arms, seed, stops);
+            let mut displays = display::open(args.display(), args.verbose);
+            displays.push(leftovers.after_first_start());
+            let ran = scheduler::run(&mut blocks, pace(args), displays, signals).await;
+            // The summary is printed before containers are removed: a removal takes longer than the reader should wait.
+            ran.and_then(|end| timings::within("summary", || end::finish(args, &blocks, &end)))
         }
         Err(error) => Err(error),
     };
-    // Also after an error: nothing that was made stays.
+    // Also after an error: no container stays.
     for backend in backends {
-        backend.close().await;
+        timings::of("removal", backend.close()).await;
     }
-    let (contexts, end) = ran?;
-    end::finish(args, &contexts, &end)
+    leftovers.end().await;
+    if let Some(table) = timings::table() {
+        tell(table);
+    }
+    ran
+}
+
+fn pace(args: &Args) -> Pace {
+    Pace {
+        jobs: args.jobs(),
+        cancel_grace: args.cancel_grace,
+    }
 }
 
 /// Begins the noise beside the arms, which all share it, if anything is to be run.
-async fn loud(arms: Vec<Arm>) -> anyhow::Result<Vec<Arm>> {
+pub(super) async fn loud(arms: Vec<Arc<Arm>>) -> anyhow::Result<Vec<Arc<Arm>>> {
     if let Some(arm) = arms.iter().find(|arm| !arm.missing.is_empty()) {
         arm.context.backend.make_noise(arm.context.sweep.dir()).await?;
     }
@@ -109,37 +134,83 @@ async fn arms(
     specs: Vec<Spec>,
     signatures: &Arc<SignatureSet>,
     backends: &mut Vec<Arc<dyn Backend>>,
-) -> anyhow::Result<Vec<Arm>> {
+) -> anyhow::Result<Vec<Arc<Arm>>> {
     let mut arms = Vec::new();
-    for mut spec in specs {
-        let plugin = plugin(&spec);
-        let backend = backend::open(&spec, plugin.as_ref(), &|news| anstream::eprintln!("{news}")).await?;
-        backends.push(Arc::clone(&backend));
-        let probe = backend.probe().await?;
-        spec.image_id = Some(probe.image_id);
-        spec.versions = probe.versions;
-        let sweep = Sweep::open(&args.logs_dir, &spec)?.keep_logs(match args.keep_logs {
-            KeepLogs::All => Keep::All,
-            KeepLogs::Failed => Keep::Failed,
-        });
-        let mut sweep = sweep.max_log(args.max_log);
-        if args.private {
-            sweep = sweep.private()?;
-        }
-        for note in probe.notes.iter().chain(sweep.notes()) {
-            anstream::eprintln!("note: {note}");
-        }
-        arms.push(arm(args, sweep, spec, backend, signatures)?);
+    for spec in specs {
+        let probed = Probed::new(args, spec, backends).await?;
+        arms.push(timings::within("sweep's directory", || probed.open(args, signatures))?);
     }
-    if arms.iter().any(|arm| !arm.missing.is_empty())
-        && let Some(command) = settings.and_then(|settings| settings.before.as_deref())
-    {
-        before::run(command).await?;
+    if arms.iter().any(|arm| !arm.missing.is_empty()) {
+        before::run(settings).await?;
     }
     Ok(arms)
 }
 
-/// What a sweep has, and what it still needs.
+/// What a sweep is to run, with the place to run it open and asked what it has.
+pub(super) struct Probed {
+    pub(super) spec: Spec,
+    pub(super) backend: Arc<dyn Backend>,
+    notes: Vec<String>,
+}
+
+impl Probed {
+    /// Opens the backend, which is to be closed with the others.
+    pub(super) async fn new(
+        args: &Args,
+        mut spec: Spec,
+        backends: &mut Vec<Arc<dyn Backend>>,
+    ) -> anyhow::Result<Probed> {
+        let plugin = Plugin::of(&spec);
+        let news = |news: &str| tell(format_args!("{news}"));
+        let opened = timings::of("backend", Box::pin(backend::open(&spec, plugin.as_ref(), &news))).await;
+        let backend = opened.map_err(|error| without_image(args, error))?;
+        backends.push(Arc::clone(&backend));
+        let probed = timings::of("probe", backend.probe()).await;
+        let probe = probed.map_err(|error| without_image(args, error))?;
+        spec.image_id = Some(probe.image_id);
+        spec.versions = probe.versions;
+        Ok(Probed {
+            spec,
+            backend,
+            notes: probe.notes,
+        })
+    }
+
+    /// Leaves out what was said of another sweep.
+    pub(super) fn say_once(&mut self, said: &mut BTreeSet<String>) {
+        self.notes.retain(|note| said.insert(note.clone()));
+    }
+
+    /// Begins the sweep, or resumes it.
+    pub(super) fn open(self, args: &Args, signatures: &Arc<SignatureSet>) -> anyhow::Result<Arc<Arm>> {
+        let sweep = Sweep::open(&args.logs.dir, &self.spec)?.keep_logs(args.keep_logs);
+        let mut sweep = sweep.max_log(args.max_log);
+        if args.private {
+            sweep = sweep.private()?;
+        }
+        for note in self.notes.iter().chain(sweep.notes()) {
+            tell(format_args!("note: {note}"));
+        }
+        let versions = &self.spec.versions;
+        for plugin in RERUNNING.iter().filter(|plugin| versions.contains_key(**plugin)) {
+            tell(format_args!("note: {plugin} is active here; reruns are counted apart"));
+        }
+        Ok(Arc::new(arm(args, sweep, self.spec, self.backend, signatures)?))
+    }
+}
+
+/// What to say where nobody has named an image and the default one is not there.
+fn without_image(args: &Args, error: BackendError) -> anyhow::Error {
+    match error {
+        BackendError::ImageMissing { image } if args.no_image_named => hinted(
+            format!("no image is named, and the default, `{image}`, is not on this host"),
+            "-i host for this machine's own Python, -i YOUR_IMAGE, or image = \"YOUR_IMAGE\" in reproduce-flaky.toml",
+        ),
+        error => error.into(),
+    }
+}
+
+/// A sweep as an arm: what is recorded of it, and which iterations are missing.
 fn arm(
     args: &Args,
     sweep: Sweep,
@@ -150,7 +221,7 @@ fn arm(
     if let Some(retry) = &args.retry {
         retry::set_aside(&sweep, args, retry, signatures)?;
     }
-    let judged = judged::sweep(sweep.shown(), signatures)?;
+    let judged = JudgedSweep::read(sweep.shown(), signatures)?;
     // The order of blocks was drawn when the sweep began; a resume goes on with it.
     if let Some(known) = judged.spec.as_ref().and_then(|known| known.arm.clone()) {
         spec.arm = Some(known);
@@ -163,37 +234,29 @@ fn arm(
     passed
         .filter_map(|record| record.exit.as_ref())
         .for_each(|exit| quiet.learn(exit));
-    let recorded: Vec<_> = (judged.records.into_iter())
-        .filter(|record| args.range().contains(record.iteration))
-        .map(|record| (record.iteration, record.outcome))
-        .collect();
+    let within = |records: Vec<Record>| -> Vec<(u32, Outcome)> {
+        let records = records.into_iter();
+        let within = records.filter(|record| args.range().contains(&record.iteration));
+        within.map(|record| (record.iteration, record.outcome)).collect()
+    };
     let has = sweep.recorded()?;
     Ok(Arm {
         name: spec.arm.as_ref().map(|place| place.name.clone()),
-        missing: args
-            .range()
-            .iter()
-            .filter(|iteration| !has.contains(iteration))
-            .collect(),
-        recorded,
+        range: (args.start, args.end),
+        missing: args.range().filter(|iteration| !has.contains(iteration)).collect(),
+        recorded: within(judged.records),
+        replaced: within(judged.replaced),
         context: Arc::new(Context {
-            argv: pytest::argv::argv(spec.mode, spec.trail, &spec.pytest_args),
+            argv: crate::sweep::argv::argv(spec.worker_mode(), spec.trail, &spec.arguments()),
             node: backend::host_name(),
             sweep,
             spec,
             backend,
             signatures: Arc::clone(signatures),
             quiet,
-            losses: Losses::default(),
+            when_lost: WhenLost::TryAgain,
+            parts: Parts::default(),
         }),
-    })
-}
-
-/// The plugin that writes the trail, unless it was turned off.
-pub(super) fn plugin(spec: &Spec) -> Option<backend::Plugin> {
-    spec.trail.then(|| backend::Plugin {
-        module: pytest::trail::PLUGIN_MODULE.to_owned(),
-        source: pytest::trail::PLUGIN_SOURCE.to_owned(),
     })
 }
 
@@ -208,7 +271,10 @@ pub(super) fn signals() -> anyhow::Result<mpsc::UnboundedReceiver<()>> {
     Ok(signals)
 }
 
-/// When to stop early. A category that no signature has would be waited for in vain.
+/// When to stop early.
+///
+/// # Errors
+/// A category that no signature has: a sweep would wait for it in vain.
 fn stop_rules(args: &Args, signatures: &SignatureSet) -> anyhow::Result<StopRules> {
     let rules = StopRules {
         until: args.until.clone(),

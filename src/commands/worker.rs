@@ -3,35 +3,44 @@
 //! Its exit code says whether there is an answer, never what the answer is: an engine that saw a failing test as a
 //! failing task would run it again until it passes.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use clap::Args as ClapArgs;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::{signatures, sweep};
-use crate::backend::{self, Backend, BackendError, PodmanService, docker};
-use crate::cli::worker::Args;
+use crate::backend::{self, Backend, BackendError, Plugin, PodmanService, docker};
 use crate::exit_code::ExitCode;
-use crate::iteration::{self, Answer, Cancel, Context, Losses, Quiet};
-use crate::judge::SignatureSet;
+use crate::judge::{SignatureSet, Verdict};
 use crate::message::{self, hinted};
-use crate::model::spec::{Placing, short_id};
-use crate::model::{BackendKind, Spec, Verdict};
-use crate::pytest;
-use crate::store::{self, Keep, Sweep};
+use crate::run::{self, Keep, Sweep};
+use crate::spec::{BackendKind, HOST_IMAGE, Placing, Spec, short_id};
+use crate::sweep::iteration::{self, Cancel, Context, IterationEnd, Parts, Quiet, Stop, WhenLost};
 
 mod execution;
 
 use execution::Execution;
 
-/// The name of an image that is made from this machine's own Python, and has no id that an engine knows.
-const HOST: &str = "host";
+#[derive(Clone, Debug, ClapArgs)]
+#[command(after_help = "Example:\n  reproduce-flaky worker logs/n4_fix8 --iteration 7\n\n\
+    Exit code 0 for an answer, whatever it is; 75 if the world broke under the attempt; 143 if it was cut short.\n\
+    Next: reproduce-flaky summary")]
+pub struct Args {
+    /// Directory of the sweep, on a disk that every machine sees.
+    #[arg(value_name = "SWEEP")]
+    pub sweep: PathBuf,
+    /// Number of the iteration.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub iteration: u32,
+}
 
 /// Longest time between TERM and KILL when a worker is cut short: batch systems give a job 30 seconds after its TERM,
 /// and some of it belongs to removing the container.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Runs one iteration.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
     let ran = tokio::runtime::Runtime::new()
@@ -45,15 +54,27 @@ pub fn run(args: &Args) -> ExitCode {
 
 async fn work(args: &Args) -> anyhow::Result<ExitCode> {
     let mut signals = sweep::signals()?;
-    let (cancel, cancelled) = watch::channel(Cancel::No);
+    let (stop, stopped) = watch::channel(Stop::default());
     tokio::spawn(async move {
-        // Whoever ends a worker has no time for iterations to end by themselves.
-        if signals.recv().await.is_some() {
-            let _ = cancel.send(Cancel::Now);
+        // An engine that ends a worker kills it soon after: its iteration is ended at once.
+        while signals.recv().await.is_some() {
+            stop.send_replace(Stop {
+                cancel: Cancel::Now,
+                asked_at: Some(Instant::now()),
+            });
         }
         std::future::pending::<()>().await;
     });
     let (sweep, spec) = Sweep::existing(&args.sweep)?;
+    if spec.imported_at.is_some() {
+        return Err(hinted(
+            format!(
+                "`{}` came in with a bundle: what it asks for is not run here",
+                args.sweep.display()
+            ),
+            "reproduce-flaky replay repeats one of its runs, as far as you allow it to",
+        ));
+    }
     let execution = Execution::here();
     let placing = spec.placing.clone().unwrap_or_default();
     let keep = if placing.keeps_failed_only {
@@ -79,14 +100,14 @@ async fn work(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(podman) => podman,
         Err(error) => return worker.lost(error),
     };
-    let code = worker.run(podman.as_ref(), cancelled).await;
+    let code = worker.run(podman.as_ref(), stopped).await;
     if let Some(podman) = podman {
         podman.stop().await;
     }
     code
 }
 
-/// The engine where one had to be started: none was named, and none answers.
+/// Starts Podman where no engine was named and none answers.
 async fn engine(spec: &Spec, placing: &Placing) -> anyhow::Result<Option<PodmanService>> {
     let is_named = placing.docker_host.is_some() || std::env::var_os("DOCKER_HOST").is_some();
     if spec.backend != BackendKind::Docker || is_named {
@@ -99,12 +120,12 @@ async fn engine(spec: &Spec, placing: &Placing) -> anyhow::Result<Option<PodmanS
                 None => Err(error.into()),
             }
         }
-        // Whatever else is wrong with it is told where it is used.
+        // Any other error is reported by the backend when it is opened.
         Ok(_) | Err(_) => Ok(None),
     }
 }
 
-/// One iteration, and everything that is known of it before there is an engine.
+/// One iteration, and what is known of it before the backend is open.
 struct Worker {
     iteration: u32,
     node: String,
@@ -114,30 +135,26 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(
-        self,
-        podman: Option<&PodmanService>,
-        mut cancelled: watch::Receiver<Cancel>,
-    ) -> anyhow::Result<ExitCode> {
+    async fn run(self, podman: Option<&PodmanService>, mut stopped: watch::Receiver<Stop>) -> anyhow::Result<ExitCode> {
         let mut spec = self.spec.clone();
         if let Some(podman) = podman {
             spec.placing.get_or_insert_default().docker_host = Some(podman.address().to_owned());
         }
         if let (Some(id), true) = (
             &spec.image_id,
-            spec.backend == BackendKind::Docker && spec.image != HOST,
+            spec.backend == BackendKind::Docker && spec.image != HOST_IMAGE,
         ) {
             spec.image.clone_from(id);
         }
         let opened = tokio::select! {
             opened = self.open(&spec) => opened,
-            () = now(&mut cancelled) => return Ok(ExitCode::CutShort),
+            () = now(&mut stopped) => return Ok(ExitCode::CutShort),
         };
         let backend = match opened {
             Ok(backend) => backend,
             Err(error) => return self.lost(self.named(error)),
         };
-        let answered = self.answer(Arc::clone(&backend), &mut cancelled).await;
+        let answered = self.answer(Arc::clone(&backend), &mut stopped).await;
         backend.close().await;
         answered
     }
@@ -148,18 +165,18 @@ impl Worker {
             let docker_host = spec.placing.as_ref().and_then(|placing| placing.docker_host.as_deref());
             docker::reap_iteration(docker_host, self.sweep.dir(), self.iteration).await?;
         }
-        let plugin = sweep::plugin(spec);
+        let plugin = Plugin::of(spec);
         backend::open(spec, plugin.as_ref(), &|news| anstream::eprintln!("{news}")).await
     }
 
     async fn answer(
         mut self,
         backend: Arc<dyn Backend>,
-        cancelled: &mut watch::Receiver<Cancel>,
+        stopped: &mut watch::Receiver<Stop>,
     ) -> anyhow::Result<ExitCode> {
         let probed = tokio::select! {
             probed = backend.probe() => probed,
-            () = now(cancelled) => return Ok(ExitCode::CutShort),
+            () = now(stopped) => return Ok(ExitCode::CutShort),
         };
         match probed {
             Ok(probe) => {
@@ -173,43 +190,43 @@ impl Worker {
         }
         let quiet = Quiet::default();
         if self.spec.deadlines.silence_auto {
-            let runs = store::scan(self.sweep.dir())?.runs.into_iter();
+            let runs = run::scan(self.sweep.dir())?.runs.into_iter();
             let passed = runs.filter(|run| {
                 let outcome = run.outcome.as_ref();
                 outcome.is_some_and(|outcome| outcome.verdict == Verdict::Passed)
             });
             passed.filter_map(|run| run.exit).for_each(|exit| quiet.learn(&exit));
         }
-        let (progress, _heard) = mpsc::unbounded_channel();
         let iteration = self.iteration;
         let context = Context {
-            argv: pytest::argv::argv(self.spec.mode, self.spec.trail, &self.spec.pytest_args),
+            argv: crate::sweep::argv::argv(self.spec.worker_mode(), self.spec.trail, &self.spec.arguments()),
             node: self.node,
             sweep: self.sweep,
             spec: self.spec,
             backend,
             signatures: self.signatures,
             quiet,
-            losses: Losses::Told,
+            when_lost: WhenLost::Report,
+            parts: Parts::default(),
         };
-        match iteration::run(Arc::new(context), 0, iteration, None, progress, cancelled.clone()).await? {
-            Answer::Recorded(_) | Answer::RecordedBefore => Ok(ExitCode::Passed),
-            Answer::Cancelled => Ok(ExitCode::CutShort),
-            Answer::Elsewhere | Answer::NotStarted => unreachable!("a worker runs what it was told to, and at once"),
-            Answer::Lost(reason) => {
+        match iteration::run(Arc::new(context), iteration, None, |_| {}, stopped.clone()).await? {
+            IterationEnd::Recorded(_) | IterationEnd::RecordedBefore(_) => Ok(ExitCode::Passed),
+            IterationEnd::Cancelled | IterationEnd::NotStarted => Ok(ExitCode::CutShort),
+            IterationEnd::ByAnother => unreachable!("a worker runs what it was told to, whoever has claimed it"),
+            IterationEnd::Lost(reason) => {
                 anstream::eprintln!("error: {reason}");
                 Ok(ExitCode::NoAnswer)
             }
         }
     }
 
-    /// Leaves word of an execution that never got to its attempt, for whoever placed it.
+    /// Records that the execution was lost before its attempt began, for the process that placed it.
     fn lost(&self, error: anyhow::Error) -> anyhow::Result<ExitCode> {
         self.sweep.lose_before(self.iteration, &format!("{error:#}"))?;
         Err(error)
     }
 
-    /// Names the image as the user does, not by the id it was looked for by.
+    /// The error with the image named as the user named it: it was looked for by its id.
     fn named(&self, error: BackendError) -> anyhow::Error {
         match (&error, &self.spec.image_id) {
             (BackendError::ImageMissing { .. }, Some(id)) => hinted(
@@ -226,8 +243,8 @@ impl Worker {
 }
 
 /// Waits until the worker is told to end.
-async fn now(cancelled: &mut watch::Receiver<Cancel>) {
-    if cancelled.wait_for(|level| *level == Cancel::Now).await.is_err() {
+async fn now(stopped: &mut watch::Receiver<Stop>) {
+    if stopped.wait_for(|stop| stop.cancel == Cancel::Now).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

@@ -6,8 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 use chrono::Utc;
 
-use super::{Engine, EngineError, Live, Which, Work};
-use crate::model::ticket::{Ticket, runs};
+use super::{Batch, Engine, EngineError, TaskState, Which};
+use crate::engine::ticket::{Ticket, runs};
 
 mod batch;
 mod blocks;
@@ -15,7 +15,7 @@ mod queue;
 
 pub use batch::check_lines;
 
-/// Its name in flags and files.
+/// The engine's name in flags and files.
 pub(super) const NAME: &str = "slurm";
 
 /// What Slurm says of a job that it has forgotten, which is no error: forgotten jobs have ended.
@@ -54,15 +54,15 @@ impl Slurm {
 impl Engine for Slurm {
     fn submit(
         &self,
-        work: &Work<'_>,
+        batch: &Batch<'_>,
         keep: &mut dyn FnMut(Ticket) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         let largest = queue::largest_index(&call("scontrol", &["show", "config"].map(str::to_owned), None)?)?;
-        let mut after = work.after.map(|ticket| ticket.id.clone());
-        for (offset, iterations) in blocks::blocks(work.iterations, largest) {
-            let arguments = batch::arguments(work, &self.lines, offset, &iterations, after.as_deref());
-            let said = call("sbatch", &arguments, Some(&batch::script(work, offset)?))?;
-            // With several clusters the name of one follows.
+        let mut after = batch.after.map(|ticket| ticket.id.clone());
+        for (offset, iterations) in blocks::blocks(batch.iterations, largest) {
+            let arguments = batch::arguments(batch, &self.lines, offset, &iterations, after.as_deref());
+            let said = call("sbatch", &arguments, Some(&batch::script(batch, offset)?))?;
+            // With several clusters the cluster's name follows.
             let id = said.trim().split(';').next().unwrap_or_default().to_owned();
             if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
                 let program = "sbatch".to_owned();
@@ -75,7 +75,7 @@ impl Engine for Slurm {
                 id,
                 offset,
                 iterations: runs(&iterations),
-                jobs: work.jobs,
+                jobs: batch.jobs,
                 submitted_at: Utc::now(),
                 cancelled_at: None,
             })?;
@@ -83,7 +83,7 @@ impl Engine for Slurm {
         Ok(())
     }
 
-    fn live(&self, tickets: &[Ticket]) -> Result<BTreeMap<u32, Live>, EngineError> {
+    fn states(&self, tickets: &[Ticket]) -> Result<BTreeMap<u32, TaskState>, EngineError> {
         if tickets.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -148,7 +148,7 @@ fn run(program: &str, arguments: &[String], input: Option<&str>) -> Result<Outpu
             _ => refused(error.to_string()),
         })?;
     if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {
-        // One that ends before it has read everything says why by itself.
+        // Errors are ignored: a program that ends before it has read its input says why itself.
         let _ = stdin.write_all(text.as_bytes());
     }
     child.wait_with_output().map_err(|error| refused(error.to_string()))

@@ -7,28 +7,33 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
+use schemars::JsonSchema;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::UNKNOWN;
-use crate::model::Outcome;
-use crate::pytest::nodeid;
+use crate::judge::Outcome;
+use crate::judge::pytest::nodeid;
 
 /// Failures that are taken to be one bug.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Group {
     /// `U-` and eight hexadecimal digits of the digest of its text and place; the same in every sweep.
     pub id: String,
     /// The error with its values replaced.
     pub pattern: String,
-    /// The test function it happens in, without parameter; empty where no test is named.
-    pub place: String,
     /// The first failure as it was printed.
     pub example: String,
+    /// The test function it happens in, without parameter; empty where no test is named.
+    pub place: String,
     /// Iterations it happened in, in order, each once.
+    #[serde(rename = "runs")]
     pub iterations: Vec<u32>,
     /// Failures in the group; one iteration may have several.
+    #[serde(skip)]
     pub failures: u64,
     /// Failures by test.
+    #[serde(skip)]
     pub tests: BTreeMap<String, u64>,
 }
 
@@ -179,8 +184,7 @@ fn pattern(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::SignatureSet;
-    use crate::model::{Evidence, OutcomeKind};
+    use crate::judge::{Evidence, OutcomeKind, SignatureSet};
 
     fn failed(iteration: u32, id: &str, text: &str) -> Outcome {
         let mut outcome = Outcome::new(OutcomeKind::Failed);

@@ -1,316 +1,341 @@
-//! How the last session ended, where it did not say so itself: from exit facts, wrappers' words, and where the log stops.
+//! How a run ended, where the session did not say so itself: from exit facts, wrappers' words, and where the log stops.
 
-use std::io;
-
-use crate::model::{CrashKind, OutcomeKind};
-use crate::pytest::console::session::{MarkKind, Region, Session};
-use crate::pytest::console::stack::StackKind;
-
-use super::deaths::{running, stack_test};
+use super::deaths::at_exit;
 use super::facts::Facts;
-use super::verdict::Ruling;
-use super::{Scope, case, testlog};
+use super::finding::{Finding, Place, Strength, of_each, strongest};
+use super::names::{Names, stack_test};
+use super::out_of_time::OutOfTime;
+use super::pytest::console::phrases::Says;
+use super::pytest::console::session::{Mark, Region, Session};
+use super::pytest::console::stack::{Stack, StackKind};
+use super::pytest::nodeid;
+use super::{CrashKind, Scope};
 
-/// Says how the last session ended; returns what the run came to where nothing failed.
-pub(super) fn rule_end(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io::Result<OutcomeKind> {
-    let end = facts.end();
+/// Words of whoever should have started a session and could not.
+const COMPLAINTS: [&str; 8] = [
+    "error",
+    "fatal",
+    "cannot",
+    "failed",
+    "not found",
+    "denied",
+    "unable",
+    "invalid",
+];
+
+const NO_SESSION: &str = "nothing in the log is a pytest session";
+
+/// How the last session ended, given what it says of itself.
+pub(super) fn findings(facts: &Facts<'_>, session: &Session, told: &[Finding]) -> Vec<Finding> {
     if facts.is_cancelled() {
-        ruling.note("cancelled by the user: no result");
-        return Ok(OutcomeKind::Infra);
+        return vec![cancelled()];
     }
-    if let Some(why) = facts.ended_outside() {
-        let line = facts.console.marker.as_ref().map(|(line, _)| *line);
-        ruling.hang(facts, session.is_xdist, line, &why);
-        rule_running(facts, session, ruling)?;
-        return Ok(OutcomeKind::Hung);
+    if let Some(found) = ended_outside(facts, session) {
+        return found;
     }
-    if facts.exit.is_some_and(|exit| exit.oom_killed) {
-        ruling.crash(
-            facts,
-            session,
-            CrashKind::Memory,
-            None,
-            "died: the memory limit killed a process",
-        );
-        if session.closing.is_none() {
-            rule_running(facts, session, ruling)?;
-        }
+    let end = facts.end();
+    let is_complete = session.closing.is_some() || facts.is_silently_complete(session);
+    let is_killed_by_memory = facts.exit.is_some_and(|exit| exit.oom_killed);
+    let mut found = Vec::new();
+    let died = |strength: Strength, kind: CrashKind, place: (Option<u64>, &str)| {
+        let dead = facts.died(strength, session, kind, place);
+        let tests = if is_complete {
+            Vec::new()
+        } else {
+            facts.running(session)
+        };
+        of_each(&dead, &tests)
+    };
+    let is_passed = is_complete && end.code == Some(0) && strongest(told) < Strength::Nameless;
+    if is_killed_by_memory && is_passed {
+        let note = "the memory limit killed a process of the container, and the session passed: a test's child";
+        return vec![Finding::noted(finished(facts, session), note)];
     }
-    let is_finished = session.closing.is_some() || facts.is_silently_complete(session);
-    // Output that was still in a pipe may follow the shell's word; without a closing line that word holds.
-    let died = facts
-        .tail()
-        .chain(session.marks.iter().filter(|_| session.closing.is_none()))
-        .find(|mark| mark.kind == MarkKind::Died)
-        .cloned();
-    if let Some(mark) = died
-        && !ruling.is_crashed
-        && (is_finished || !ruling.is_timed_out)
-    {
-        ruling.crash(
-            facts,
-            session,
-            CrashKind::Session,
-            Some(mark.line),
-            &format!("died: {}", mark.text),
-        );
-        if !is_finished {
-            rule_running(facts, session, ruling)?;
-        }
-        return Ok(OutcomeKind::Crashed);
+    if is_killed_by_memory {
+        let words = "died: the memory limit killed a process";
+        found.extend(died(Strength::Crashed, CrashKind::Memory, (None, words)));
+    }
+    let word = shell_word(facts, session, is_complete);
+    let killed = end.signal.filter(|_| end.is_death());
+    if let Some(mark) = word {
+        let words = format!("died: {}", mark.text);
+        found.extend(died(Strength::Died, CrashKind::Session, (Some(mark.line), &words)));
+    } else if let Some(signal) = killed {
+        let words = format!("died: killed by signal {signal}");
+        found.extend(died(Strength::Died, CrashKind::Session, (None, &words)));
     }
     // Somebody's kill looks like the memory limit's; the test's own log may say where it hung.
-    let is_killed_hang = end.signal == Some(9)
-        && !is_finished
-        && !facts.exit.is_some_and(|exit| exit.oom_killed)
-        && testlog::is_at_hang(facts)?;
-    if is_killed_hang && !ruling.is_crashed {
-        ruling.hang(facts, session.is_xdist, None, "killed where a test's log stands still");
-        rule_running(facts, session, ruling)?;
-        return Ok(OutcomeKind::Hung);
+    let is_killed = killed == Some(9) && !is_complete && !is_killed_by_memory;
+    if is_killed && !facts.logs.standing().is_empty() {
+        let why = "killed where a test's log stands still";
+        found.extend(stood_still(facts, session, Strength::StoodStill, (None, why)));
     }
-    if end.is_death() && !ruling.is_crashed {
-        let signal = end.signal.unwrap_or_default();
-        ruling.crash(
-            facts,
-            session,
-            CrashKind::Session,
-            None,
-            &format!("died: killed by signal {signal}"),
-        );
-        if !is_finished {
-            rule_running(facts, session, ruling)?;
-        }
-        return Ok(OutcomeKind::Crashed);
+    let is_own_doing = facts.is_ended_by_itself() && !is_complete;
+    if let Some(signal) = end.signal.filter(|_| end.is_told() && is_own_doing) {
+        let words = format!("died: the run sent itself signal {signal}");
+        found.extend(died(Strength::Died, CrashKind::Session, (None, &words)));
+    } else if let Some(signal) = end.signal.filter(|_| end.is_told()) {
+        let why = format!("by signal {signal}");
+        found.extend(stood_still(facts, session, Strength::StoodStill, (None, &why)));
     }
-    if end.is_told() && !ruling.is_explained() {
-        let signal = end.signal.unwrap_or_default();
-        ruling.hang(facts, session.is_xdist, None, &format!("by signal {signal}"));
-        if !is_finished {
-            rule_running(facts, session, ruling)?;
-        }
-        return Ok(OutcomeKind::Hung);
+    found.extend(at_exit(facts, session));
+    let is_named = told.iter().chain(&found).any(|finding| finding.test.is_some());
+    let told = strongest(told).max(strongest(&found));
+    if is_complete {
+        found.push(as_finished(facts, session, finished(facts, session)));
+        found.extend(exit_status(facts, session, told));
+    } else if told < Strength::TimedOut && session.internal.is_none() {
+        found.extend(cut(facts, session, told));
+    } else if !is_named {
+        found.extend(facts.running(session).iter().map(|test| Finding::new(told).of(test)));
     }
-    if is_finished {
-        return Ok(rule_finished(facts, session));
-    }
-    if ruling.is_crashed {
-        // A session that died names its test at most by what was running.
-        if ruling.failing.is_empty() {
-            rule_running(facts, session, ruling)?;
-        }
-        return Ok(OutcomeKind::Crashed);
-    }
-    if ruling.is_timed_out || session.internal.is_some() {
-        return Ok(OutcomeKind::Failed);
-    }
-    rule_cut(facts, session, ruling)
+    found
 }
 
-pub(super) fn rule_finished(facts: &Facts<'_>, session: &Session) -> OutcomeKind {
+/// The word of the shell, the allocator or a runtime for a process that died.
+fn shell_word<'a>(facts: &'a Facts<'_>, session: &'a Session, is_complete: bool) -> Option<&'a Mark> {
+    // pytest-timeout's thread ends the session by an exit that a shell may call a death.
+    let is_timeout = |stack: &Stack| stack.kind == StackKind::Timeout && !stack.is_followed;
+    if !is_complete && session.stacks.iter().any(is_timeout) {
+        return None;
+    }
+    // Output that was still in a pipe may follow the shell's word; without a closing line that word holds.
+    let any = session.marks.iter().filter(|_| session.closing.is_none());
+    let above = facts.console.before.marks.iter();
+    let above = above.filter(|mark| mark.says == Says::DiedBelow && !is_complete);
+    facts.tail().chain(any).chain(above).find(|mark| mark.says.is_death())
+}
+
+/// Whoever was not the session ended it: we, a wrapper, a scheduler.
+fn ended_outside(facts: &Facts<'_>, session: &Session) -> Option<Vec<Finding>> {
+    let why = facts.ended_outside()?;
+    if let Some(out) = OutOfTime::of(facts, session) {
+        return Some(vec![out.finding()]);
+    }
+    let line = facts.console.marker.map(|(line, _)| line);
+    Some(stood_still(facts, session, Strength::Hung, (line, &why)))
+}
+
+/// A session that was silent, the tests that it stood in, and the logs of tests that say so.
+fn stood_still(
+    facts: &Facts<'_>,
+    session: &Session,
+    strength: Strength,
+    (line, why): (Option<u64>, &str),
+) -> Vec<Finding> {
+    let found = facts.hung(strength, session.is_xdist, line, why);
+    if session.closing.is_some() {
+        return found;
+    }
+    let mut found = of_each(&found, &facts.running(session));
+    let logs = facts.logs.standing().into_iter();
+    found.extend(logs.map(|hit| hit.finding(facts, strength)));
+    found
+}
+
+/// pytest's own exit status says that something failed, and nothing that it counts did: a plugin or a conftest decided so.
+fn exit_status(facts: &Facts<'_>, session: &Session, told: Strength) -> Option<Finding> {
+    let is_pytests = facts.is_direct() || facts.trail.as_ref().is_some_and(|trail| trail.exit_status == Some(1));
+    if told >= Strength::Nameless || facts.end().code != Some(1) || !is_pytests {
+        return None;
+    }
+    let (line, text) = match &session.last_words {
+        Some((line, text)) => (Some(*line), text.as_str()),
+        None => (
+            None,
+            "pytest's own exit status is 1, and its closing line counts no failure",
+        ),
+    };
+    Some(Finding::unknown(Strength::Failed, Place::at(line, text)))
+}
+
+/// The end of a session; the line that says so where it was called wrongly.
+fn as_finished(facts: &Facts<'_>, session: &Session, strength: Strength) -> Finding {
+    if strength == Strength::UsageError {
+        called_wrongly(facts, session)
+    } else {
+        Finding::new(strength)
+    }
+}
+
+/// pytest was called wrongly, and its own line that says how: the one with the cause, not the one with the usage.
+fn called_wrongly(facts: &Facts<'_>, session: &Session) -> Finding {
+    let marks = facts.console.before.marks.iter().chain(&session.marks);
+    let told: Vec<&Mark> = marks.filter(|mark| mark.says == Says::Usage).collect();
+    let cause = told.iter().find(|mark| !mark.text.starts_with("ERROR: usage:"));
+    match cause.or(told.first()) {
+        Some(mark) => Finding::told(Strength::UsageError, Place::at(Some(mark.line), &mark.text)),
+        None => Finding::noted(Strength::UsageError, "exit code 4: pytest was called wrongly"),
+    }
+}
+
+/// What a session that reached its end found to run.
+fn finished(facts: &Facts<'_>, session: &Session) -> Strength {
     let Some((closing, _)) = session.closing else {
         let is_empty = facts.trail.as_ref().is_some_and(|trail| trail.exit_status == Some(5));
-        return if is_empty {
-            OutcomeKind::NoTests
-        } else {
-            OutcomeKind::Passed
-        };
+        return if is_empty { Strength::NoTests } else { Strength::Passed };
     };
     let counts = closing.counts;
     let ran = counts.passed + counts.failed + counts.errors + counts.skipped + counts.xfailed + counts.xpassed;
-    if !closing.is_empty && ran > 0 {
+    if !closing.is_empty && (ran > 0 || closing.is_replaced) {
         let is_all_skipped = ran == counts.skipped && session.collected == Some(0);
         return if is_all_skipped && facts.end().code == Some(5) {
-            OutcomeKind::NoTests
+            Strength::NoTests
         } else {
-            OutcomeKind::Passed
+            Strength::Passed
         };
     }
-    let has_usage = facts
-        .console
-        .before
-        .iter()
-        .chain(&session.marks)
-        .any(|mark| mark.kind == MarkKind::Usage);
-    if has_usage || facts.end().code == Some(4) {
-        OutcomeKind::UsageError
+    let mut marks = facts.console.before.marks.iter().chain(&session.marks);
+    if marks.any(|mark| mark.says == Says::Usage) || facts.end().code == Some(4) {
+        Strength::UsageError
     } else {
-        OutcomeKind::NoTests
+        Strength::NoTests
     }
 }
 
 /// A session without a closing line, and nothing in the log says why.
-pub(super) fn rule_cut(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io::Result<OutcomeKind> {
+fn cut(facts: &Facts<'_>, session: &Session, told: Strength) -> Vec<Finding> {
     let end = facts.end();
-    let has_lost_engine = facts.tail().any(|mark| mark.kind == MarkKind::Engine);
-    if has_lost_engine && !ruling.has_failed {
-        ruling.note("the container was lost");
-        return Ok(OutcomeKind::Infra);
+    let has_failed = told >= Strength::Nameless;
+    if !has_failed && facts.tail().any(|mark| mark.says == Says::Engine) {
+        return vec![Finding::noted(Strength::Infra, "the container was lost")];
     }
-    if session.finished == 0
-        && (end.code == Some(4)
-            || (end.code != Some(0) && session.marks.iter().any(|mark| mark.kind == MarkKind::Usage)))
-    {
-        return Ok(OutcomeKind::UsageError);
+    let has_usage = session.marks.iter().any(|mark| mark.says == Says::Usage);
+    if session.finished == 0 && (end.code == Some(4) || (end.code != Some(0) && has_usage)) {
+        return vec![called_wrongly(facts, session)];
     }
     if end.code == Some(5) {
-        return Ok(OutcomeKind::NoTests);
+        return vec![Finding::new(Strength::NoTests)];
     }
-    // The failures were being reported: the tests were over.
-    if ruling.has_failed && matches!(session.region, Region::Report | Region::Summary) {
-        return Ok(OutcomeKind::Failed);
+    // The failures were being reported: the tests were over. Or pytest said that tests failed, and the log is incomplete.
+    let is_over = matches!(session.region, Region::Report | Region::Summary);
+    if has_failed && (is_over || (end.code == Some(1) && session.running.is_empty())) {
+        return Vec::new();
     }
-    // Tests failed, pytest said so, and only the log is incomplete.
-    if ruling.has_failed && end.code == Some(1) && session.running.is_empty() {
-        return Ok(OutcomeKind::Failed);
+    let fatal = facts
+        .console
+        .before
+        .stacks
+        .iter()
+        .find(|stack| stack.kind == StackKind::Fatal);
+    if let Some(fatal) = fatal.filter(|_| !session.has_header && session.finished == 0) {
+        let dead = facts.died(
+            Strength::Crashed,
+            session,
+            CrashKind::Session,
+            (Some(fatal.line), &format!("died: {}", fatal.text)),
+        );
+        return of_each(&dead, &facts.running(session));
+    }
+    if let Some(hint) = facts.tail().find(|mark| mark.says == Says::Hint && end.code.is_none()) {
+        let words = format!("died: {}", hint.text);
+        let dead = facts.died(Strength::Died, session, CrashKind::Session, (Some(hint.line), &words));
+        return of_each(&dead, &facts.running(session));
     }
     match end.code {
-        Some(code) if !testlog::is_at_hang(facts)? => {
+        Some(code) if facts.logs.standing().is_empty() => {
             let words = format!("died: exit code {code} before the session's end");
-            ruling.crash(facts, session, CrashKind::Session, None, &words);
+            let dead = facts.died(Strength::Died, session, CrashKind::Session, (None, &words));
+            of_each(&dead, &facts.running(session))
         }
         Some(_) | None => {
             let line = facts.console.last.as_ref().map(|(line, _)| *line);
-            ruling.hang(facts, session.is_xdist, line, "the log stops before the session's end");
+            let why = "the log stops before the session's end";
+            stood_still(facts, session, Strength::Cut, (line, why))
         }
     }
-    rule_running(facts, session, ruling)?;
-    Ok(OutcomeKind::Hung)
 }
 
-/// Names the tests that were running when the session ended.
-pub(super) fn rule_running(facts: &Facts<'_>, session: &Session, ruling: &mut Ruling) -> io::Result<()> {
-    if session.closing.is_some() {
-        return Ok(());
-    }
-    let mut running = running(facts, session);
-    if running.is_empty() {
-        // A watchdog's stack, or one printed to find out, passes through the test.
-        running = session
-            .stacks
-            .iter()
-            .rev()
-            .filter(|stack| !stack.is_followed)
-            .find_map(|stack| stack_test(session, stack))
-            .into_iter()
-            .collect();
-    }
-    let in_logs = testlog::last_lines(facts, ruling)?;
-    if running.is_empty() {
-        running = in_logs
-            .iter()
-            .filter_map(|name| testlog::id_of(facts, session, name))
-            .collect();
-    }
-    for id in &running {
-        ruling.fail(Some(id));
-    }
-    Ok(())
+fn cancelled() -> Finding {
+    Finding::noted(Strength::Infra, "cancelled by the user: no result")
 }
 
 /// A log without any session.
-pub(super) fn rule_nothing(facts: &Facts<'_>, ruling: &mut Ruling) -> io::Result<OutcomeKind> {
-    let session = Session::default();
-    let end = facts.end();
+pub(super) fn nothing(facts: &Facts<'_>) -> Vec<Finding> {
     let console = &facts.console;
+    let mut session = Session::default();
+    session.running.clone_from(&console.before.running);
+    let end = facts.end();
     if facts.is_cancelled() {
-        ruling.note("cancelled by the user: no result");
-        return Ok(OutcomeKind::Infra);
+        return vec![cancelled()];
     }
-    if let Some(why) = facts.ended_outside() {
-        let line = console.marker.as_ref().map(|(line, _)| *line);
-        ruling.hang(facts, false, line, &why);
-        rule_running(facts, &session, ruling)?;
-        return Ok(OutcomeKind::Hung);
+    if let Some(found) = ended_outside(facts, &session) {
+        return found;
     }
     if facts.exit.is_some_and(|exit| exit.error.is_some()) {
-        return Ok(OutcomeKind::Infra);
+        return vec![Finding::new(Strength::Infra)];
     }
+    let died = |place: (Option<u64>, &str)| {
+        let found = facts.died(Strength::Crashed, &session, CrashKind::Session, place);
+        of_each(&found, &Vec::from_iter(session.running.first().cloned()))
+    };
+    let mark = |says: Says| console.before.marks.iter().find(|mark| mark.says == says);
     if let Some(fatal) = console
-        .stacks_before
+        .before
+        .stacks
         .iter()
         .find(|stack| stack.kind == StackKind::Fatal)
     {
-        ruling.crash(
-            facts,
-            &session,
-            CrashKind::Session,
-            Some(fatal.line),
-            &format!("died: {}", fatal.text),
-        );
+        let found = died((Some(fatal.line), &format!("died: {}", fatal.text)));
         // Its own output was still in a buffer; the stack knows the test.
-        if let Some(test) = stack_test(&session, fatal).filter(|_| fatal.is_pytest) {
-            ruling.fail(Some(&test));
-        }
-        return Ok(OutcomeKind::Crashed);
+        let test = stack_test(&session, fatal).filter(|_| fatal.is_pytest && session.running.is_empty());
+        return test.map_or(found.clone(), |test| of_each(&found, &[test]));
     }
-    if console.before.iter().any(|mark| mark.kind == MarkKind::Usage) {
-        return Ok(OutcomeKind::UsageError);
+    if mark(Says::Usage).is_some() {
+        return vec![called_wrongly(facts, &session)];
     }
-    if console.before.iter().any(|mark| mark.kind == MarkKind::Engine) || matches!(end.code, Some(125..=127)) {
-        return Ok(OutcomeKind::Infra);
+    if mark(Says::Engine).is_some() || matches!(end.code, Some(125..=127)) {
+        return vec![Finding::new(Strength::Infra)];
     }
-    if let Some(mark) = console.before.iter().find(|mark| mark.kind == MarkKind::Died) {
-        ruling.crash(
-            facts,
-            &session,
-            CrashKind::Session,
-            Some(mark.line),
-            &format!("died: {}", mark.text),
-        );
-        return Ok(OutcomeKind::Crashed);
+    if let Some(mark) = mark(Says::Died).or(mark(Says::DiedBelow)) {
+        return died((Some(mark.line), &format!("died: {}", mark.text)));
     }
     if end.is_death() || facts.exit.is_some_and(|exit| exit.oom_killed) {
-        ruling.crash(
-            facts,
-            &session,
-            CrashKind::Session,
-            None,
-            "died: killed before the session began",
-        );
-        return Ok(OutcomeKind::Crashed);
+        return died((None, "died: killed before the session began"));
     }
-    if let Some(error) = &console.error_before {
-        ruling.fail(Some(&case::relative(&error.title, &session)));
-        if !ruling.matches(facts, Scope::Failure, false, &error.text, None) {
-            let text = error
-                .text
-                .body
-                .lines()
-                .last()
-                .unwrap_or("an error before the session")
-                .to_owned();
-            ruling.unknown(facts, (Some(error.line), &text), None);
+    let other = mark(Says::Other);
+    let is_others = |line: u64| other.is_some_and(|other| other.line > line);
+    if let Some(error) = console.before.internal.as_ref().filter(|error| !is_others(error.line)) {
+        let mut found = facts.explain(Strength::Failed, Scope::Failure, false, &error.text);
+        if found.is_empty() {
+            let text = error.text.body.lines().last().unwrap_or("an error before the session");
+            found.push(Finding::unknown(Strength::Failed, Place::at(Some(error.line), text)));
         }
-        return Ok(OutcomeKind::Failed);
+        // Its own traceback tells where below the root directory a conftest lies.
+        let below = error.file.as_deref().filter(|file| error.title.ends_with(file));
+        return of_each(&found, &[Names::new(&session).relative(below.unwrap_or(&error.title))]);
     }
     if facts.is_silently_complete(&session) {
-        return Ok(OutcomeKind::Passed);
+        return vec![Finding::new(Strength::Passed)];
+    }
+    let is_listing = console.last.as_ref().is_some_and(|(_, last)| is_count_of_tests(last));
+    if is_listing && end.code.unwrap_or(0) == 0 {
+        return vec![Finding::new(Strength::NoTests)];
+    }
+    if other.is_some() {
+        return vec![Finding::noted(Strength::Infra, NO_SESSION)];
     }
     match end.code {
-        Some(4) => Ok(OutcomeKind::UsageError),
-        Some(5) => Ok(OutcomeKind::NoTests),
-        Some(0) => {
-            ruling.crash(
-                facts,
-                &session,
-                CrashKind::Session,
-                None,
-                "died: exit code 0 without a session",
-            );
-            Ok(OutcomeKind::Crashed)
-        }
+        Some(4) => vec![called_wrongly(facts, &session)],
+        Some(5) => vec![Finding::new(Strength::NoTests)],
+        Some(0) => died((None, "died: exit code 0 without a session")),
         None if is_talk(facts) => {
             let line = console.last.as_ref().map(|(line, _)| *line);
-            ruling.hang(facts, false, line, "the log stops, and nothing says why");
-            rule_running(facts, &session, ruling)?;
-            Ok(OutcomeKind::Hung)
+            stood_still(
+                facts,
+                &session,
+                Strength::Cut,
+                (line, "the log stops, and nothing says why"),
+            )
         }
-        Some(_) | None => {
-            ruling.note("nothing in the log is a pytest session");
-            Ok(OutcomeKind::Infra)
-        }
+        Some(_) | None => vec![Finding::noted(Strength::Infra, NO_SESSION)],
     }
+}
+
+/// Whether a line is one of `--collect-only -qq`: a file and how many tests are in it.
+fn is_count_of_tests(text: &str) -> bool {
+    let parts = text.trim().rsplit_once(": ");
+    parts.is_some_and(|(file, count)| nodeid::is_file(file) && count.parse::<u64>().is_ok())
 }
 
 /// Whether a log is what programs print while they run, as a quiet session without capture leaves it, and ends in no
@@ -318,17 +343,6 @@ pub(super) fn rule_nothing(facts: &Facts<'_>, ruling: &mut Ruling) -> io::Result
 fn is_talk(facts: &Facts<'_>) -> bool {
     facts.console.last.as_ref().is_some_and(|(_, last)| {
         let last = last.to_ascii_lowercase();
-        ![
-            "error",
-            "fatal",
-            "cannot",
-            "failed",
-            "not found",
-            "denied",
-            "unable",
-            "invalid",
-        ]
-        .iter()
-        .any(|word| last.contains(word))
+        !COMPLAINTS.iter().any(|word| last.contains(word))
     })
 }

@@ -1,154 +1,166 @@
-//! Per-test logs: what they say of tests that the console gives no reason for, and which test a hang stands in.
+//! Per-test logs: what they say of tests that the console gives no reason for, and where a hang stands.
+//!
+//! A directory's logs are read when something is asked of them, and once.
 
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::io;
+use std::rc::Rc;
 
-use crate::model::Evidence;
-use crate::pytest::console::session::Session;
-use crate::pytest::lines::Lines;
-use crate::pytest::nodeid;
-
-use super::Scope;
-use super::case::{self, Case};
 use super::facts::Facts;
-use super::verdict::Ruling;
+use super::finding::{Finding, Place, Strength};
+use super::pytest::lines::Lines;
+use super::{RunFiles, Scope, SignatureSet};
 
 /// Logs of services that run beside a test grow to megabytes and are not its own words.
 const SERVICES: [&str; 4] = ["nats", "etcd", "prometheus", "docker"];
+/// Levels of lines that tell what goes on, and may quote what they wait for.
+const TALK: [&str; 5] = [" DEBUG ", " INFO ", " TRACE ", "DEBUG:", "INFO:"];
 
-fn is_own(path: &str) -> bool {
-    let file = path.rsplit('/').next().unwrap_or(path);
-    !SERVICES.iter().any(|service| file.starts_with(service))
+/// A signature's match in one log.
+#[derive(Clone, Debug)]
+pub(super) struct LogHit {
+    /// The test's directory.
+    pub(super) directory: String,
+    pub(super) signature: usize,
+    pub(super) place: Place,
 }
 
-/// Directory of a test's logs: the first part of the path.
-fn directory(path: &str) -> &str {
-    path.split_once('/').map_or("", |(directory, _)| directory)
-}
-
-/// Searches the logs of one test; false where no signature matches.
-pub(super) fn search(
-    facts: &Facts<'_>,
-    is_xdist: bool,
-    name: &str,
-    case: Option<&Case>,
-    ruling: &mut Ruling,
-) -> io::Result<bool> {
-    if !facts.signatures.has(Scope::TestLog) {
-        return Ok(false);
+impl LogHit {
+    pub(super) fn finding(self, facts: &Facts<'_>, strength: Strength) -> Finding {
+        facts.matched(strength, self.signature, self.place)
     }
-    let mut is_found = false;
-    for path in facts.run.test_logs()? {
-        if directory(&path) == name && is_own(&path) {
-            is_found |= search_file(facts, is_xdist, &path, case, ruling)?;
+}
+
+/// What the logs of one directory say.
+#[derive(Default)]
+struct Said {
+    /// Matches of the scope `test-log`.
+    hits: Vec<LogHit>,
+    /// Last lines that a signature knows as the place of a hang.
+    standing: Vec<LogHit>,
+}
+
+/// The logs that the tests of a run wrote.
+pub(super) struct TestLogs<'a> {
+    run: &'a dyn RunFiles,
+    signatures: &'a SignatureSet,
+    /// Paths by directory, the first part of each path.
+    directories: OnceCell<BTreeMap<String, Vec<String>>>,
+    said: RefCell<BTreeMap<String, Rc<Said>>>,
+    /// Whether xdist runs the session: signatures may hold in one mode only.
+    is_xdist: bool,
+    /// The first error of a reader; the judgement is not given then.
+    error: Cell<Option<io::Error>>,
+}
+
+impl<'a> TestLogs<'a> {
+    pub(super) fn new(run: &'a dyn RunFiles, signatures: &'a SignatureSet, is_xdist: bool) -> TestLogs<'a> {
+        TestLogs {
+            run,
+            signatures,
+            directories: OnceCell::new(),
+            said: RefCell::default(),
+            is_xdist,
+            error: Cell::new(None),
         }
     }
-    Ok(is_found)
-}
 
-/// Searches every per-test log; returns the directories with a match.
-pub(super) fn search_all(facts: &Facts<'_>, is_xdist: bool, ruling: &mut Ruling) -> io::Result<Vec<String>> {
-    let mut found = Vec::new();
-    for path in facts.run.test_logs()? {
-        let name = directory(&path);
-        if is_own(&path)
-            && search_file(facts, is_xdist, &path, None, ruling)?
-            && !found.iter().any(|known| known == name)
-        {
-            found.push(name.to_owned());
-        }
+    /// What went wrong in reading, once.
+    pub(super) fn error(&self) -> Option<io::Error> {
+        self.error.take()
     }
-    Ok(found)
-}
 
-fn search_file(
-    facts: &Facts<'_>,
-    is_xdist: bool,
-    path: &str,
-    case: Option<&Case>,
-    ruling: &mut Ruling,
-) -> io::Result<bool> {
-    let mut lines = Lines::new(facts.run.open(path)?);
-    let mut seen: Vec<usize> = Vec::new();
-    while let Some(line) = lines.next_line()? {
-        for hit in facts.signatures.find(Scope::TestLog, is_xdist, line.text) {
-            // A line that merely tells what goes on may quote what it waits for.
-            let is_talk = [" DEBUG ", " INFO ", " TRACE ", "DEBUG:", "INFO:"]
-                .iter()
-                .any(|level| line.text.contains(level));
-            if is_talk || seen.contains(&hit.signature) {
+    /// Matches in the logs of one test.
+    pub(super) fn of(&self, name: &str) -> Vec<LogHit> {
+        if !self.signatures.has(Scope::TestLog) {
+            return Vec::new();
+        }
+        self.said(name).hits.clone()
+    }
+
+    /// Matches in all logs.
+    pub(super) fn all(&self) -> Vec<LogHit> {
+        if !self.signatures.has(Scope::TestLog) {
+            return Vec::new();
+        }
+        let names = self.directories().keys();
+        names.flat_map(|name| self.said(name).hits.clone()).collect()
+    }
+
+    /// Logs that end where a signature knows tests to hang.
+    pub(super) fn standing(&self) -> Vec<LogHit> {
+        if !self.signatures.iter().any(|signature| !signature.last.is_empty()) {
+            return Vec::new();
+        }
+        let names = self.directories().keys();
+        names.flat_map(|name| self.said(name).standing.clone()).collect()
+    }
+
+    fn directories(&self) -> &BTreeMap<String, Vec<String>> {
+        self.directories.get_or_init(|| {
+            let mut directories: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            let paths = self.run.test_logs().unwrap_or_else(|error| {
+                self.error.set(Some(error));
+                Vec::new()
+            });
+            for path in paths {
+                let file = path.rsplit('/').next().unwrap_or(&path);
+                if SERVICES.iter().any(|service| file.starts_with(service)) {
+                    continue;
+                }
+                let directory = path.split_once('/').map_or("", |(directory, _)| directory).to_owned();
+                directories.entry(directory).or_default().push(path);
+            }
+            directories
+        })
+    }
+
+    fn said(&self, name: &str) -> Rc<Said> {
+        if let Some(said) = self.said.borrow().get(name) {
+            return Rc::clone(said);
+        }
+        let mut said = Said::default();
+        for path in self.directories().get(name).into_iter().flatten() {
+            if let Err(error) = self.read(name, path, &mut said) {
+                self.error.set(Some(error));
+            }
+        }
+        let said = Rc::new(said);
+        self.said.borrow_mut().insert(name.to_owned(), Rc::clone(&said));
+        said
+    }
+
+    fn read(&self, directory: &str, path: &str, said: &mut Said) -> io::Result<()> {
+        let hit = |signature, line, text: &str| LogHit {
+            directory: directory.to_owned(),
+            signature,
+            place: Place {
+                file: Some(path.to_owned()),
+                ..Place::at(Some(line), text)
+            },
+        };
+        let mut seen: Vec<usize> = Vec::new();
+        let mut last = (0, String::new());
+        let mut lines = Lines::new(self.run.open(path)?);
+        while let Some(line) = lines.next_line()? {
+            if line.text.trim().is_empty() {
                 continue;
             }
-            seen.push(hit.signature);
-            ruling.add(facts, hit.signature);
-            ruling.evidence.push(Evidence {
-                category: facts.signatures.at(hit.signature).id.clone(),
-                file: path.to_owned(),
-                line: Some(line.number),
-                text: line.text.trim().chars().take(400).collect(),
-                test: case.and_then(|case| case.id.clone()),
-                worker: None,
-            });
-        }
-    }
-    Ok(!seen.is_empty())
-}
-
-/// Whether a per-test log ends where a signature knows tests to hang.
-pub(super) fn is_at_hang(facts: &Facts<'_>) -> io::Result<bool> {
-    Ok(!last_lines(facts, &mut Ruling::default())?.is_empty())
-}
-
-/// Directories whose log ends in a line that a signature knows as the place of a hang.
-pub(super) fn last_lines(facts: &Facts<'_>, ruling: &mut Ruling) -> io::Result<Vec<String>> {
-    let mut found = Vec::new();
-    for path in facts.run.test_logs()? {
-        if !is_own(&path) {
-            continue;
-        }
-        let mut lines = Lines::new(facts.run.open(&path)?);
-        let mut last = (0, String::new());
-        while let Some(line) = lines.next_line()? {
-            if !line.text.trim().is_empty() {
-                last.0 = line.number;
-                last.1.clear();
-                last.1.push_str(line.text);
+            last.0 = line.number;
+            last.1.clear();
+            last.1.push_str(line.text);
+            for found in self.signatures.find(Scope::TestLog, self.is_xdist, line.text) {
+                let is_talk = TALK.iter().any(|level| line.text.contains(level));
+                if !is_talk && !seen.contains(&found.signature) {
+                    seen.push(found.signature);
+                    said.hits.push(hit(found.signature, line.number, line.text));
+                }
             }
         }
-        for index in facts.signatures.find_last(&last.1) {
-            let name = directory(&path);
-            if !found.iter().any(|known| known == name) {
-                found.push(name.to_owned());
-            }
-            ruling.evidence.push(Evidence {
-                category: facts.signatures.at(index).id.clone(),
-                file: path.clone(),
-                line: Some(last.0),
-                text: last.1.trim().chars().take(400).collect(),
-                test: None,
-                worker: None,
-            });
-        }
+        let standing = self.signatures.find_last(&last.1);
+        said.standing
+            .extend(standing.into_iter().map(|signature| hit(signature, last.0, &last.1)));
+        Ok(())
     }
-    Ok(found)
-}
-
-/// The node id of a directory's test, from what the session shows.
-pub(super) fn id_of(facts: &Facts<'_>, session: &Session, name: &str) -> Option<String> {
-    let known = session
-        .running
-        .iter()
-        .map(String::as_str)
-        .chain(session.failed.iter().map(|failed| failed.id.as_str()))
-        .chain(
-            facts
-                .trail
-                .iter()
-                .flat_map(|trail| trail.tests.iter().map(|test| test.id.as_str())),
-        )
-        .find(|id| nodeid::name(id) == name);
-    if let Some(known) = known {
-        return Some(known.to_owned());
-    }
-    let file = session.last_file.as_deref()?;
-    Some(nodeid::from_title(&case::relative(file, session), name))
 }

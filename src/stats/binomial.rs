@@ -40,7 +40,6 @@ fn deviance(x: f64, mean: f64) -> f64 {
 
 /// Logarithm of the probability of `k` successes in `n` trials that each succeed with probability `p`;
 /// minus infinity for what cannot happen.
-#[must_use]
 pub fn ln_pmf(k: u64, n: u64, p: f64) -> f64 {
     if k > n || !(0.0..=1.0).contains(&p) {
         return f64::NEG_INFINITY;
@@ -64,7 +63,6 @@ pub fn ln_pmf(k: u64, n: u64, p: f64) -> f64 {
 }
 
 /// Logarithm of the number of ways to choose `k` of `n`, whose absolute error does not grow with `n`.
-#[must_use]
 pub fn ln_choose(n: u64, k: u64) -> f64 {
     if k > n {
         return f64::NEG_INFINITY;
@@ -77,7 +75,6 @@ pub fn ln_choose(n: u64, k: u64) -> f64 {
 }
 
 /// Probability of `k` marked items in a sample of `drawn` from `marked + unmarked`, as its logarithm.
-#[must_use]
 pub fn ln_hypergeometric(k: u64, drawn: u64, marked: u64, unmarked: u64) -> f64 {
     let all = marked + unmarked;
     if k > drawn || k > marked || drawn > all || drawn - k > unmarked {
@@ -91,19 +88,16 @@ pub fn ln_hypergeometric(k: u64, drawn: u64, marked: u64, unmarked: u64) -> f64 
 }
 
 /// Probability of `k` or more successes in `n` trials.
-#[must_use]
 pub fn at_least(k: u64, n: u64, p: f64) -> f64 {
     ln_at_least(k, n, p).exp().min(1.0)
 }
 
 /// Probability of `k` or fewer successes in `n` trials.
-#[must_use]
 pub fn at_most(k: u64, n: u64, p: f64) -> f64 {
     if k >= n { 1.0 } else { at_least(n - k, n, 1.0 - p) }
 }
 
 /// Logarithm of the probability of `k` or more successes in `n` trials; minus infinity for what cannot happen.
-#[must_use]
 pub fn ln_at_least(k: u64, n: u64, p: f64) -> f64 {
     if k == 0 || p >= 1.0 && k <= n {
         return 0.0;

@@ -1,223 +1,350 @@
-//! Whether two counts differ by more than chance: Fisher's exact test, and Holm's correction where several are asked.
+//! A base against a new sweep, class by class: what `compare` says, as a value.
+//!
+//! A class is a category of the signatures, or `any` failure at all. Errored iterations are in no count.
 
-use super::Count;
-use super::binomial::ln_hypergeometric;
+use std::collections::BTreeSet;
 
-/// The three p-values of Fisher's exact test of a base against a new count.
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
+
+use super::nodes::NodePair;
+use super::sample::{FirstSeen, Sample};
+use crate::spec::words::words;
+use crate::stats::conditions::Difference;
+use crate::stats::rate::Ends;
+use crate::stats::{self, Count, ExactTest, Fisher, OneSided, Rate, Sizes};
+
+mod sentence;
+
+/// The id of the class that every failed iteration belongs to.
+pub const ANY: &str = "any";
+
+words! {
+    /// A direction stated before the sweeps were run.
+    pub enum Direction {
+        /// The new one fails less often.
+        Fewer = "fewer",
+        /// The new one fails more often.
+        More = "more",
+    }
+}
+
+/// What is asked of two sweeps.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Fisher {
-    /// Chance of at most as many failures in the new one as were seen, if both fail alike.
-    pub less: f64,
-    /// Chance of at least as many.
-    pub greater: f64,
-    /// Chance of a table at most as likely as the one seen, in either direction.
-    pub two_sided: f64,
+pub struct Question {
+    /// The only direction that is tested, if one was stated beforehand; else both are, each at half the level.
+    pub expect: Option<Direction>,
+    /// Chance of a wrong verdict where nothing changed, over all classes together.
+    pub alpha: f64,
+    /// Confidence of the intervals.
+    pub confidence: f64,
+    /// The test, where one was asked for; else the one that fits the two sizes.
+    pub test: Option<ExactTest>,
 }
 
-/// Fisher's exact test. Where one of the two is empty nothing can be told, and every p is 1.
-///
-/// Source: R. A. Fisher (1922); the two-sided p adds up the tables at most as likely as the one seen, as R and scipy do.
-#[must_use]
-pub fn fisher(base: Count, new: Count) -> Fisher {
-    let failed = base.failed() + new.failed();
-    let table = Table {
-        failed,
-        passed: base.of() + new.of() - failed,
-        drawn: new.of(),
+impl Default for Question {
+    fn default() -> Question {
+        Question {
+            expect: None,
+            alpha: 0.05,
+            confidence: 0.95,
+            test: None,
+        }
+    }
+}
+
+impl Question {
+    /// What an adjusted one-sided p has to be below.
+    #[must_use]
+    pub fn level(&self) -> f64 {
+        match self.expect {
+            Some(_) => self.alpha,
+            None => self.alpha / 2.0,
+        }
+    }
+}
+
+/// What the numbers carry about one class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub enum Finding {
+    /// The new one fails less often.
+    #[serde(rename = "fewer")]
+    Fewer,
+    /// The new one fails more often.
+    #[serde(rename = "more")]
+    More,
+    /// Chance explains the difference; never "fixed", never "unchanged".
+    #[serde(rename = "no evidence")]
+    NoEvidence,
+}
+
+impl Finding {
+    /// The word used in files and tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Finding::Fewer => "fewer",
+            Finding::More => "more",
+            Finding::NoEvidence => "no evidence",
+        }
+    }
+}
+
+/// One class of the comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Class {
+    /// `any`, or the category.
+    pub id: String,
+    #[serde(serialize_with = "Rate::ends")]
+    #[schemars(with = "Ends")]
+    pub base: Rate,
+    #[serde(serialize_with = "Rate::ends")]
+    #[schemars(with = "Ends")]
+    pub new: Rate,
+    /// Fisher's exact test.
+    #[serde(flatten, serialize_with = "p_values")]
+    #[schemars(with = "PValues")]
+    pub fisher: Fisher,
+    /// The test that the verdict comes from.
+    pub test: ExactTest,
+    /// Its p-values.
+    #[serde(flatten, serialize_with = "tested")]
+    #[schemars(with = "TestedPValues")]
+    pub tested: OneSided,
+    /// The tested one-sided p (the smaller one where no direction was stated), after Holm over all classes.
+    pub p_adjusted: f64,
+    /// What follows.
+    pub verdict: Finding,
+    /// Clean iterations in a row that would show an improvement on the base; `None` where it did not fail.
+    pub clean_runs_needed: Option<u64>,
+}
+
+/// [`Fisher`] as a comparison publishes it.
+#[derive(Serialize, JsonSchema)]
+struct PValues {
+    #[serde(rename = "p_less")]
+    less: f64,
+    #[serde(rename = "p_greater")]
+    greater: f64,
+    #[serde(rename = "p_two_sided")]
+    two_sided: f64,
+}
+
+fn p_values<S: Serializer>(fisher: &Fisher, serializer: S) -> Result<S::Ok, S::Error> {
+    PValues {
+        less: fisher.less,
+        greater: fisher.greater,
+        two_sided: fisher.two_sided,
+    }
+    .serialize(serializer)
+}
+
+/// [`OneSided`] as a comparison publishes it.
+#[derive(Serialize, JsonSchema)]
+struct TestedPValues {
+    #[serde(rename = "p_test_less")]
+    less: f64,
+    #[serde(rename = "p_test_greater")]
+    greater: f64,
+}
+
+fn tested<S: Serializer>(p: &OneSided, serializer: S) -> Result<S::Ok, S::Error> {
+    TestedPValues {
+        less: p.less,
+        greater: p.greater,
+    }
+    .serialize(serializer)
+}
+
+impl Class {
+    /// The direction the rates point in, whether or not the numbers carry it; `None` where they are equal.
+    #[must_use]
+    pub fn leaning(&self) -> Option<Direction> {
+        match self.new.count.rate().partial_cmp(&self.base.count.rate()) {
+            Some(std::cmp::Ordering::Less) => Some(Direction::Fewer),
+            Some(std::cmp::Ordering::Greater) => Some(Direction::More),
+            Some(std::cmp::Ordering::Equal) | None => None,
+        }
+    }
+
+    /// The one-sided p that was tested: of the direction stated beforehand, else the smaller one.
+    #[must_use]
+    pub fn tested_p(&self, expect: Option<Direction>) -> f64 {
+        tested_p(self.tested, expect)
+    }
+}
+
+fn tested_p(p: OneSided, expect: Option<Direction>) -> f64 {
+    match expect {
+        Some(Direction::Fewer) => p.less,
+        Some(Direction::More) => p.greater,
+        None => p.less.min(p.greater),
+    }
+}
+
+/// How the sizes of two sides came about: fixed beforehand where both sweeps were to be equally long, and nothing seen
+/// ended or selected either.
+fn sizes(base: &Sample, new: &Sample) -> Sizes {
+    if base.planned.is_some() && base.planned == new.planned {
+        Sizes::FixedBeforehand
+    } else {
+        Sizes::Chosen
+    }
+}
+
+/// A side, as far as the comparison shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Compared {
+    /// The directory or the counts, as given.
+    pub name: String,
+    /// Failed iterations of those that passed or failed.
+    #[serde(flatten)]
+    pub count: Count,
+}
+
+/// The whole comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Comparison {
+    /// Version of this layout, 1.
+    pub format: u32,
+    /// Before.
+    pub base: Compared,
+    /// Now.
+    pub new: Compared,
+    /// `any` first, then every category that either side has.
+    pub classes: Vec<Class>,
+    /// The test that the verdicts come from.
+    pub test: ExactTest,
+    /// Evidence from interleaved blocks that the arms differ in any failure; `None` where they were not interleaved.
+    pub e_value: Option<f64>,
+    /// The machines side by side, where either sweep used several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodePair>,
+    /// What a reader must know before believing the rest.
+    pub notes: Vec<String>,
+    /// What was asked.
+    #[serde(skip)]
+    pub question: Question,
+    /// In what the two sweeps differ, the intended change included.
+    #[serde(skip)]
+    pub differences: Vec<Difference>,
+    /// Categories that the base does not have, and where the new one shows them first.
+    #[serde(skip)]
+    pub appeared: Vec<(String, Option<FirstSeen>)>,
+}
+
+impl Comparison {
+    /// Compares two sides. A side without a single passed or failed iteration is compared too, with no evidence.
+    #[must_use]
+    pub fn new(base: &Sample, new: &Sample, question: Question) -> Comparison {
+        let mut ids: Vec<&str> = vec![ANY];
+        let named: BTreeSet<&str> = base
+            .by_category
+            .keys()
+            .chain(new.by_category.keys())
+            .map(String::as_str)
+            .collect();
+        ids.extend(named);
+        let counts: Vec<(Count, Count)> = ids.iter().map(|id| (base.class(id), new.class(id))).collect();
+        let fitting = ExactTest::fitting(sizes(base, new), base.any, new.any);
+        let test = question.test.unwrap_or(fitting).computable(base.any, new.any);
+        let tests: Vec<OneSided> = counts.iter().map(|(base, new)| test.p_values(*base, *new)).collect();
+        let tested: Vec<f64> = tests.iter().map(|p| tested_p(*p, question.expect)).collect();
+        let classes = ids
+            .iter()
+            .zip(counts)
+            .zip(tests)
+            .zip(stats::holm(&tested))
+            .map(|(((id, counts), tested), p_adjusted)| Class {
+                id: (*id).to_owned(),
+                base: base.rate(id, question.confidence),
+                new: new.rate(id, question.confidence),
+                fisher: stats::fisher(counts.0, counts.1),
+                test,
+                tested,
+                p_adjusted,
+                verdict: verdict(tested, p_adjusted, question),
+                clean_runs_needed: stats::clean_runs_needed(counts.0, question.alpha),
+            })
+            .collect();
+        let differences = crate::stats::conditions::differences(base.conditions.as_ref(), new.conditions.as_ref());
+        let mut notes: Vec<String> = [base, new].into_iter().flat_map(Sample::notes).collect();
+        notes.extend(crate::stats::conditions::notes(&differences));
+        let appeared = appeared(base, new);
+        notes.extend(perturbed_alone(base, new, &appeared));
+        Comparison {
+            format: 1,
+            base: Compared {
+                name: base.name.clone(),
+                count: base.any,
+            },
+            new: Compared {
+                name: new.name.clone(),
+                count: new.any,
+            },
+            classes,
+            test,
+            e_value: None,
+            nodes: super::nodes::pairs(&base.nodes, &new.nodes),
+            notes,
+            question,
+            differences,
+            appeared,
+        }
+    }
+}
+
+fn appeared(base: &Sample, new: &Sample) -> Vec<(String, Option<FirstSeen>)> {
+    // Typed counts have no categories, so nothing can be new against them.
+    if base.conditions.is_none() {
+        return Vec::new();
+    }
+    let is_new = |id: &&String| base.class(id).failed() == 0 && new.class(id).failed() > 0;
+    new.by_category
+        .keys()
+        .filter(is_new)
+        .map(|id| (id.clone(), new.first_seen.get(id).cloned()))
+        .collect()
+}
+
+/// Says of the categories that only the new side shows that they may be its condition's own, where that side alone ran
+/// under conditions that bring races out.
+fn perturbed_alone(base: &Sample, new: &Sample, appeared: &[(String, Option<FirstSeen>)]) -> Option<String> {
+    let words = |sample: &Sample| -> Vec<String> {
+        let spec = sample
+            .conditions
+            .as_ref()
+            .and_then(|conditions| conditions.spec.as_ref());
+        let container = spec.map(|spec| &spec.container);
+        let named = container
+            .iter()
+            .flat_map(|container| container.conditions.iter().map(ToString::to_string));
+        let starve = container.and_then(|container| container.starve.as_ref());
+        named.chain(starve.map(|starve| format!("starve {starve}"))).collect()
     };
-    let seen = new.failed();
-    let (less, greater) = (table.at_most(seen), table.at_least(seen));
-    Fisher {
-        less,
-        greater,
-        two_sided: table.at_most_as_likely_as(seen),
+    let (without, with) = (words(base), words(new));
+    if with.is_empty() || !without.is_empty() || appeared.is_empty() {
+        return None;
     }
+    let ids: Vec<&str> = appeared.iter().map(|(id, _)| id.as_str()).collect();
+    Some(format!(
+        "{} seen under `{}` alone (0/{} without): it may be the condition's own, and no failure of the suite",
+        ids.join(", "),
+        with.join(", "),
+        base.any.of()
+    ))
 }
 
-/// All tables with the same margins: `drawn` iterations taken from `failed` and `passed` ones.
-struct Table {
-    failed: u64,
-    passed: u64,
-    drawn: u64,
-}
-
-/// A term this small against the sum cannot change it, nor can all terms after it, which fall faster and faster.
-const NEGLIGIBLE: f64 = 1e-22;
-
-impl Table {
-    fn least(&self) -> u64 {
-        self.drawn.saturating_sub(self.passed)
+fn verdict(p: OneSided, p_adjusted: f64, question: Question) -> Finding {
+    if p_adjusted >= question.level() {
+        return Finding::NoEvidence;
     }
-
-    fn most(&self) -> u64 {
-        self.failed.min(self.drawn)
+    match question.expect {
+        None if p.less > p.greater => Finding::More,
+        Some(Direction::Fewer) | None => Finding::Fewer,
+        Some(Direction::More) => Finding::More,
     }
-
-    fn mode(&self) -> u64 {
-        let product = u128::from(self.drawn + 1) * u128::from(self.failed + 1);
-        let mode = product / u128::from(self.failed + self.passed + 2);
-        u64::try_from(mode).unwrap_or(u64::MAX).clamp(self.least(), self.most())
-    }
-
-    fn probability(&self, k: u64) -> f64 {
-        ln_hypergeometric(k, self.drawn, self.failed, self.passed).exp()
-    }
-
-    /// How much likelier `k + 1` is than `k`.
-    fn step_up(&self, k: u64) -> f64 {
-        let (k, drawn) = (k as f64, self.drawn as f64);
-        (self.failed as f64 - k) / (k + 1.0) * (drawn - k) / (self.passed as f64 - drawn + k + 1.0)
-    }
-
-    /// Probability of `k` or fewer. The tail that holds the bulk of the distribution is what the other one leaves.
-    fn at_most(&self, k: u64) -> f64 {
-        let p = if k <= self.mode() {
-            self.sum_down(k)
-        } else if k >= self.most() {
-            1.0
-        } else {
-            1.0 - self.sum_up(k + 1)
-        };
-        p.clamp(0.0, 1.0)
-    }
-
-    /// Probability of `k` or more.
-    fn at_least(&self, k: u64) -> f64 {
-        let p = if k >= self.mode() {
-            self.sum_up(k)
-        } else if k <= self.least() {
-            1.0
-        } else {
-            1.0 - self.sum_down(k - 1)
-        };
-        p.clamp(0.0, 1.0)
-    }
-
-    /// Probability of `k` or fewer, for a `k` at or below the mode.
-    fn sum_down(&self, k: u64) -> f64 {
-        let mut term = self.probability(k);
-        let mut sum = term;
-        let mut k = k;
-        while k > self.least() && term > sum * NEGLIGIBLE {
-            k -= 1;
-            term /= self.step_up(k);
-            sum += term;
-        }
-        sum
-    }
-
-    /// Probability of `k` or more, for a `k` at or above the mode.
-    fn sum_up(&self, k: u64) -> f64 {
-        let mut term = self.probability(k);
-        let mut sum = term;
-        let mut k = k;
-        while k < self.most() && term > sum * NEGLIGIBLE {
-            term *= self.step_up(k);
-            k += 1;
-            sum += term;
-        }
-        sum
-    }
-
-    /// Probability of the tables that are at most as likely as the one seen, on both sides of the mode.
-    fn at_most_as_likely_as(&self, seen: u64) -> f64 {
-        // Tables that are exactly as likely differ by rounding; distinct ones by far more than this.
-        let limit = ln_hypergeometric(seen, self.drawn, self.failed, self.passed) + 1e-9;
-        let is_unlikely = |k: u64| ln_hypergeometric(k, self.drawn, self.failed, self.passed) <= limit;
-        let mode = self.mode();
-        if is_unlikely(mode) {
-            return 1.0;
-        }
-        // From each end to the mode the probability rises: the last of the unlikely ones is found by halving.
-        let below = is_unlikely(self.least()).then(|| {
-            let (mut low, mut high) = (self.least(), mode);
-            while high - low > 1 {
-                let middle = low + (high - low) / 2;
-                *(if is_unlikely(middle) { &mut low } else { &mut high }) = middle;
-            }
-            self.sum_down(low)
-        });
-        let above = is_unlikely(self.most()).then(|| {
-            let (mut low, mut high) = (mode, self.most());
-            while high - low > 1 {
-                let middle = low + (high - low) / 2;
-                *(if is_unlikely(middle) { &mut high } else { &mut low }) = middle;
-            }
-            self.sum_up(high)
-        });
-        (below.unwrap_or(0.0) + above.unwrap_or(0.0)).min(1.0)
-    }
-}
-
-/// P-values adjusted so that the chance of even one false finding among all stays below the level; in the order given.
-///
-/// Source: S. Holm (1979), step down.
-#[must_use]
-pub fn holm(p_values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..p_values.len()).collect();
-    order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));
-    let mut adjusted = vec![1.0; p_values.len()];
-    let mut largest = 0.0_f64;
-    for (rank, &index) in order.iter().enumerate() {
-        largest = largest.max(p_values[index] * (p_values.len() - rank) as f64).min(1.0);
-        adjusted[index] = largest;
-    }
-    adjusted
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn count(failed: u64, of: u64) -> Count {
-        Count::new(failed, of).unwrap()
-    }
-
-    #[test]
-    fn the_two_directions_overlap_in_the_table_seen() {
-        for n in [1, 7, 20] {
-            for (a, b) in [(0, n), (n / 2, n / 3), (n, n), (n, 0), (0, 0), (1, 1)] {
-                let (base, new) = (count(a, n), count(b, n));
-                let (p, swapped) = (fisher(base, new), fisher(new, base));
-                assert!(
-                    (p.less - swapped.greater).abs() < 1e-12,
-                    "{base} {new}: {p:?} {swapped:?}"
-                );
-                assert!(
-                    (p.two_sided - swapped.two_sided).abs() < 1e-12,
-                    "{base} {new}: {p:?} {swapped:?}"
-                );
-                assert!(p.less + p.greater >= 1.0 - 1e-12, "{base} {new}: {p:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn nothing_can_be_told_from_an_empty_count() {
-        for (base, new) in [
-            (count(0, 0), count(3, 5)),
-            (count(3, 5), count(0, 0)),
-            (count(0, 0), count(0, 0)),
-        ] {
-            let p = fisher(base, new);
-            assert!(
-                [p.less, p.greater, p.two_sided].iter().all(|p| (p - 1.0).abs() < 1e-12),
-                "{p:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn huge_counts_are_compared_in_no_time() {
-        let p = fisher(count(400_000_000, 1_000_000_000), count(400_030_000, 1_000_000_000));
-        assert!(
-            p.greater > 0.05 && p.greater < 0.1 && (p.two_sided / p.greater - 2.0).abs() < 1e-3,
-            "{p:?}"
-        );
-    }
-
-    #[test]
-    fn no_p_values_are_adjusted_to_none() {
-        assert_eq!(holm(&[]), Vec::<f64>::new());
-    }
-}
+mod tests;

@@ -1,136 +1,255 @@
-//! How many iterations are still needed before something can be said.
+//! What a sweep's counts say about the next one: what `plan` prints, as a value.
 
-use super::binomial::ln_choose;
-use super::comparison::fisher;
-use super::rate::{Count, whole};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-/// Beyond this many iterations nobody would wait, and the answer is `None`.
-const MOST: u64 = 1_000_000_000_000;
+use super::comparison::{ANY, Direction, Question};
+use super::prove;
+use super::runs_needed::smallest_above;
+use super::sample::Sample;
+use crate::stats::rate::Ends;
+use crate::stats::{self, Count, Rate, sequential};
 
-/// Iterations until at least one failure is seen with probability `prob`, if each fails with probability `rate`.
-/// `None` where that never happens, or is no probability.
-#[must_use]
-pub fn runs_to_see_one(rate: f64, prob: f64) -> Option<u64> {
-    if !(rate > 0.0 && rate <= 1.0 && prob > 0.0 && prob < 1.0) {
-        return None;
-    }
-    // The tiny number keeps a ratio that is whole but for rounding from being rounded up to the next one.
-    let runs = ((-prob).ln_1p() / (-rate).ln_1p() - 1e-12).ceil().max(1.0);
-    whole(runs)
+/// A rate with every interval there is for it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Base {
+    /// With the interval that the sweep's course allows.
+    #[serde(flatten, serialize_with = "Rate::ends")]
+    #[schemars(with = "Ends")]
+    pub rate: Rate,
+    /// Lower end of the exact interval.
+    pub exact_low: f64,
+    pub exact_high: f64,
+    /// What the rate is below.
+    pub upper: f64,
+    /// Lower end of the interval that may be watched while a sweep runs.
+    pub cs_low: f64,
+    pub cs_high: f64,
+    pub confidence: f64,
 }
 
-/// The smallest number of clean iterations that shows an improvement over `k` failures in `n`: the one-sided p of
-/// Fisher's exact test of `k/n` against `0/m` is below `alpha`. `None` where the base did not fail, which no number of
-/// clean iterations improves on, or nobody would wait that long.
-#[must_use]
-pub fn clean_runs_needed(base: Count, alpha: f64) -> Option<u64> {
-    if base.failed() == 0 || alpha.is_nan() || alpha <= 0.0 {
-        return None;
-    }
-    smallest(|clean| ln_p_of_clean(base, clean) < alpha.ln())
+/// How long to wait for one failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RunsToSeeOne {
+    /// If the rate is what was seen; `None` where nothing failed.
+    pub at_rate: Option<u64>,
+    /// If the rate is the lower end of Wilson's interval.
+    pub at_low: Option<u64>,
 }
 
-/// The smallest number of clean iterations that, added to what the new one has, shows an improvement over the base.
-#[must_use]
-pub fn more_clean_runs_needed(base: Count, new: Count, alpha: f64) -> Option<u64> {
-    if base.failed() == 0 || alpha.is_nan() || alpha <= 0.0 {
-        return None;
-    }
-    if new.failed() == 0 {
-        return Some(clean_runs_needed(base, alpha)?.saturating_sub(new.of()));
-    }
-    let more = smallest(|clean| {
-        // Counts beyond the largest one stand for "never": the search ends there.
-        Count::new(new.failed(), new.of() + clean).is_none_or(|new| fisher(base, new).less < alpha)
-    })?;
-    (new.of() + more <= Count::MAX).then_some(more)
+/// How far the counts are from showing that the rate is below a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Below {
+    /// The limit.
+    pub rate: f64,
+    /// Logarithm of the e-value of the counts.
+    pub log_e: f64,
+    /// Clean iterations still needed, 0 when shown; `None` where nobody would wait that long.
+    pub clean_runs: Option<u64>,
+    /// Clean iterations needed from a fresh start.
+    #[serde(skip)]
+    pub from_scratch: Option<u64>,
 }
 
-/// Logarithm of the p-value of no failure in `clean` iterations after the base.
-fn ln_p_of_clean(base: Count, clean: u64) -> f64 {
-    let (k, n) = (base.failed(), base.of());
-    let exact = |n| ln_choose(n, k);
-    // 1/50 against 0/950 is exactly 1/20: whether such a tie is below a level of 0.05 is decided by rounding. So that
-    // the answer is the one that others get, numbers that fit are computed as they do, from log-factorials.
-    if n + clean < 10_000_000 {
-        ln_factorial(n) - ln_factorial(n - k) + ln_factorial(n + clean - k) - ln_factorial(n + clean)
-    } else {
-        exact(n) - exact(n + clean)
-    }
+/// Clean iterations in a row after which a class is shown to fail less often; `None` where nobody would wait that long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Needed {
+    /// `any`, or the category.
+    pub id: String,
+    /// How often it failed.
+    #[serde(flatten)]
+    pub count: Count,
+    /// Until `compare` says "fewer", with all classes of the sweep and both directions in question.
+    pub clean_runs_needed: Option<u64>,
+    /// Until `compare --expect fewer` does.
+    pub expecting_fewer: Option<u64>,
+    /// Until `prove` does, which asks about this class alone.
+    pub in_proof: Option<u64>,
 }
 
-/// `ln(n!)` by Stirling's series.
-fn ln_factorial(n: u64) -> f64 {
-    if n < 12 {
-        return (2..=n).map(|factor| factor as f64).rev().product::<f64>().ln();
-    }
-    let x = (n + 1) as f64;
-    let square = 1.0 / (x * x);
-    let series =
-        (((square / 1188.0 - 1.0 / 1680.0) * square + 1.0 / 1260.0) * square - 1.0 / 360.0) * square + 1.0 / 12.0;
-    (x - 0.5) * x.ln() - x + 0.918_938_533_204_672_8 + series / x
+/// The whole plan.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Plan {
+    /// Version of this layout, 1.
+    pub format: u32,
+    /// What is known of the rate.
+    pub base: Base,
+    /// Clean iterations in a row that would show an improvement: of counts by a test of this one question, of a sweep by
+    /// `compare` with it; `None` where nothing failed.
+    pub clean_runs_needed: Option<u64>,
+    /// The same for each class of a sweep; empty for counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<Needed>,
+    /// How long to wait for one failure.
+    pub runs_to_see_one: RunsToSeeOne,
+    /// About the limit, if one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub below: Option<Below>,
+    /// Level of the tests.
+    #[serde(skip)]
+    pub alpha: f64,
 }
 
-/// The smallest number for which something holds that holds for every larger one.
-pub(crate) fn smallest(holds: impl Fn(u64) -> bool) -> Option<u64> {
-    if holds(0) {
-        return Some(0);
-    }
-    let (mut low, mut high) = (0, 1);
-    while !holds(high) {
-        if high > MOST {
-            return None;
+impl Plan {
+    /// Everything about a sample: where it is a sweep, the clean iterations are those after which `compare` of this very
+    /// sweep, with all its classes, says "fewer".
+    pub fn of(sample: &Sample, confidence: f64, alpha: f64, below: Option<f64>) -> Plan {
+        let mut plan = Plan::new(sample.rate(ANY, confidence), alpha, below);
+        if sample.conditions.is_some() && sample.any.failed() > 0 {
+            plan.classes = needed(sample, alpha);
+            plan.clean_runs_needed = plan
+                .classes
+                .iter()
+                .find(|class| class.id == ANY)
+                .and_then(|any| any.clean_runs_needed);
         }
-        (low, high) = (high, high * 2);
+        plan
     }
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if holds(middle) {
-            high = middle;
-        } else {
-            low = middle;
+
+    /// Everything about a rate. `below` is a rate between 0 and 1.
+    pub fn new(rate: Rate, alpha: f64, below: Option<f64>) -> Plan {
+        let Rate { count, confidence, .. } = rate;
+        let (exact_low, exact_high) = stats::clopper_pearson(count.failed(), count.of(), confidence);
+        let (cs_low, cs_high) = stats::confidence_sequence(count, 1.0 - confidence);
+        let wait = |rate: f64| stats::runs_to_see_one(rate, confidence);
+        Plan {
+            format: 1,
+            base: Base {
+                rate,
+                exact_low,
+                exact_high,
+                upper: rate.upper(),
+                cs_low,
+                cs_high,
+                confidence,
+            },
+            clean_runs_needed: stats::clean_runs_needed(count, alpha),
+            classes: Vec::new(),
+            runs_to_see_one: RunsToSeeOne {
+                at_rate: count.rate().and_then(wait),
+                at_low: wait(rate.low),
+            },
+            below: below.and_then(|rate| {
+                Some(Below {
+                    rate,
+                    log_e: stats::log_e_below(count, rate)?,
+                    clean_runs: sequential::clean_runs_to_prove_below(count, rate, alpha),
+                    from_scratch: sequential::clean_runs_to_prove_below(Count::default(), rate, alpha),
+                })
+            }),
+            alpha,
         }
     }
-    Some(high)
+}
+
+/// What each class needs. All are compared with the same clean series, and Holm's correction takes all of them in.
+fn needed(sample: &Sample, alpha: f64) -> Vec<Needed> {
+    let seen = sample.by_category.keys().map(String::as_str);
+    let ids: Vec<&str> = std::iter::once(ANY).chain(seen).collect();
+    let counts: Vec<Count> = ids.iter().map(|id| sample.class(id)).collect();
+    let until = |index: usize, expect: Option<Direction>| {
+        let question = Question {
+            expect,
+            alpha,
+            ..Question::default()
+        };
+        smallest_above(0, Count::MAX / 2, |clean| {
+            let new = Count::new(0, clean).unwrap_or_default();
+            let p: Vec<f64> = counts.iter().map(|base| stats::fisher_less(*base, new)).collect();
+            stats::holm(&p)[index] < question.level()
+        })
+    };
+    ids.iter()
+        .enumerate()
+        .map(|(index, id)| Needed {
+            id: (*id).to_owned(),
+            count: counts[index],
+            clean_runs_needed: until(index, None),
+            expecting_fewer: until(index, Some(Direction::Fewer)),
+            in_proof: prove::looks(counts[index], 0).first().copied().flatten(),
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::Method;
 
-    fn count(failed: u64, of: u64) -> Count {
-        Count::new(failed, of).unwrap()
+    fn rate(count: &str) -> Rate {
+        Rate::new(count.parse().unwrap(), 0.95, Method::Wilson)
     }
 
     #[test]
-    fn a_base_without_a_failure_cannot_be_improved_on() {
-        assert_eq!(clean_runs_needed(count(0, 50), 0.05), None);
-        assert_eq!(clean_runs_needed(count(0, 0), 0.05), None);
-        assert_eq!(more_clean_runs_needed(count(0, 50), count(1, 3), 0.05), None);
+    fn a_plan_has_every_figure_under_its_published_name() {
+        let plan = Plan::new(rate("2/75"), 0.05, Some(0.03));
+        let json = serde_json::to_value(&plan).unwrap();
+        assert_eq!(json["clean_runs_needed"], 259);
+        assert_eq!(json["runs_to_see_one"]["at_rate"], 111);
+        assert_eq!(json["base"]["of"], 75);
+        assert!((json["below"]["log_e"].as_f64().unwrap() + 1.125_945_580_9).abs() < 1e-9);
+        let mut keys: Vec<&String> = json["base"].as_object().unwrap().keys().collect();
+        keys.sort();
+        assert_eq!(
+            keys,
+            [
+                "confidence",
+                "cs_high",
+                "cs_low",
+                "exact_high",
+                "exact_low",
+                "failed",
+                "high",
+                "low",
+                "of",
+                "upper"
+            ]
+        );
     }
 
     #[test]
-    fn what_was_clean_already_counts() {
-        assert_eq!(more_clean_runs_needed(count(2, 75), count(0, 50), 0.05), Some(209));
-        assert_eq!(more_clean_runs_needed(count(13, 50), count(0, 50), 0.05), Some(0));
-        let more = more_clean_runs_needed(count(13, 50), count(1, 5), 0.05).unwrap();
-        assert!(fisher(count(13, 50), count(1, 5 + more)).less < 0.05);
-        assert!(fisher(count(13, 50), count(1, 4 + more)).less >= 0.05);
+    fn the_plan_of_a_sweep_is_the_number_after_which_its_comparison_says_fewer() {
+        use crate::stats::comparison::{Comparison, Finding};
+        use crate::stats::conditions::Conditions;
+        let mut base = Sample::from_counts("before", "5/12".parse().unwrap());
+        base.by_category = [("A1".to_owned(), 3), ("A2".to_owned(), 2)].into();
+        base.conditions = Some(Conditions::default());
+        let plan = Plan::of(&base, 0.95, 0.05, None);
+        let verdict = |clean: u64, index: usize, expect| {
+            let new = Sample::from_counts("now", Count::new(0, clean).unwrap());
+            let question = Question {
+                expect,
+                ..Question::default()
+            };
+            Comparison::new(&base, &new, question).classes[index].verdict
+        };
+        assert_eq!(plan.classes.len(), 3);
+        for (index, class) in plan.classes.iter().enumerate() {
+            let numbers = [
+                (class.clean_runs_needed, None),
+                (class.expecting_fewer, Some(Direction::Fewer)),
+            ];
+            for (needed, expect) in numbers {
+                let needed = needed.unwrap();
+                assert_eq!(verdict(needed, index, expect), Finding::Fewer, "{class:?}");
+                assert_eq!(verdict(needed - 1, index, expect), Finding::NoEvidence, "{class:?}");
+            }
+        }
+        assert_eq!(plan.clean_runs_needed, Some(16));
+        assert_eq!(
+            (plan.classes[0].expecting_fewer, plan.classes[0].in_proof),
+            (Some(13), Some(9))
+        );
     }
 
     #[test]
-    fn levels_that_are_none_and_bases_beyond_reason_have_no_answer() {
-        assert_eq!(clean_runs_needed(count(1, 50), 0.0), None);
-        assert_eq!(clean_runs_needed(count(1, 50), f64::NAN), None);
-        assert_eq!(clean_runs_needed(count(1, 1_000_000_000), 1e-9), None);
-        assert_eq!(clean_runs_needed(count(1, 50), 1.0), Some(1));
-    }
-
-    #[test]
-    fn waiting_for_a_failure_that_never_comes_has_no_length() {
-        assert_eq!(runs_to_see_one(0.0, 0.95), None);
-        assert_eq!(runs_to_see_one(1.0, 0.95), Some(1));
-        assert_eq!(runs_to_see_one(f64::NAN, 0.95), None);
-        assert_eq!(runs_to_see_one(1e-18, 0.95), None);
+    fn a_base_that_never_failed_has_no_waiting_time() {
+        let plan = Plan::new(rate("0/50"), 0.05, None);
+        assert_eq!(plan.clean_runs_needed, None);
+        assert_eq!(
+            (plan.runs_to_see_one.at_rate, plan.runs_to_see_one.at_low),
+            (None, None)
+        );
+        assert!(serde_json::to_value(&plan).unwrap().get("below").is_none());
     }
 }

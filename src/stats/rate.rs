@@ -1,15 +1,18 @@
 //! A failure rate from counts: its estimate and its intervals.
 
-use std::f64::consts::SQRT_2;
+use std::f64::consts::PI;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
 
-use super::binomial;
+use super::digits::percent;
+use super::sequential::proven_below;
+use super::{binomial, confidence_sequence};
 
 /// How many of how many failed; `failed` is at most `of`, and `of` may be zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 pub struct Count {
     failed: u64,
     of: u64,
@@ -20,33 +23,22 @@ impl Count {
     pub const MAX: u64 = 1_000_000_000;
 
     /// `None` where more failed than there were, or there were more than [`Count::MAX`].
-    #[must_use]
     pub fn new(failed: u64, of: u64) -> Option<Count> {
         (failed <= of && of <= Count::MAX).then_some(Count { failed, of })
     }
 
-    /// Iterations that failed.
-    #[must_use]
     pub fn failed(self) -> u64 {
         self.failed
     }
 
     /// Iterations that passed or failed; errored ones say nothing about the tests and are not in it.
-    #[must_use]
     pub fn of(self) -> u64 {
         self.of
     }
 
     /// Share that failed; `None` where there is nothing to take a share of.
-    #[must_use]
     pub fn rate(self) -> Option<f64> {
         (self.of > 0).then(|| self.failed as f64 / self.of as f64)
-    }
-
-    /// Wilson's interval, as [`wilson`].
-    #[must_use]
-    pub fn interval(self, confidence: f64) -> (f64, f64) {
-        wilson(self.failed, self.of, confidence)
     }
 }
 
@@ -73,12 +65,129 @@ impl FromStr for Count {
     }
 }
 
-/// The quantile of the standard normal distribution that leaves `(1 - confidence) / 2` above it.
-fn two_sided_quantile(confidence: f64) -> f64 {
-    SQRT_2 * statrs::function::erf::erf_inv(confidence)
+/// How an interval is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// For a number of answers that was fixed beforehand.
+    #[default]
+    Wilson,
+    /// For a number that depends on what the answers were: it holds however often somebody looked.
+    ConfidenceSequence,
 }
 
-/// Whether a confidence can be meant as one.
+/// A failure rate with its interval. It displays as `26 % (16 % to 40 %)`, and as what it is below where nothing failed,
+/// since zero is no estimate; it stands beside its count.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Rate {
+    #[serde(flatten)]
+    pub count: Count,
+    pub low: f64,
+    pub high: f64,
+    pub confidence: f64,
+    pub method: Method,
+}
+
+impl Rate {
+    pub fn new(count: Count, confidence: f64, method: Method) -> Rate {
+        let (low, high) = match method {
+            Method::Wilson => wilson(count.failed, count.of, confidence),
+            Method::ConfidenceSequence => confidence_sequence(count, 1.0 - confidence),
+        };
+        Rate {
+            count,
+            low,
+            high,
+            confidence,
+            method,
+        }
+    }
+
+    /// What the rate is below, one-sided: exact, or, where it may be watched, by the evidence that `--prove-below` stops
+    /// at, so that a sweep which that rule ended is below its limit here too.
+    pub fn upper(&self) -> f64 {
+        match self.method {
+            Method::Wilson => upper_bound(self.count.failed, self.count.of, self.confidence),
+            Method::ConfidenceSequence => proven_below(self.count, 1.0 - self.confidence),
+        }
+    }
+
+    /// `2/75 failed: 2.7 % (95 % interval: 0.73 % to 9.2 %)`.
+    pub fn sentence(&self) -> String {
+        let (count, sure) = (self.count, percent(self.confidence));
+        match count.rate() {
+            None => "no iteration passed or failed: nothing is known of the rate".to_owned(),
+            Some(_) if count.failed == 0 => format!("{count} failed: the failure rate is {self} ({sure} sure)"),
+            Some(value) => {
+                let (low, high) = (percent(self.low), percent(self.high));
+                format!("{count} failed: {} ({sure} interval: {low} to {high})", percent(value))
+            }
+        }
+    }
+
+    /// As `compare`, `history` and the tests of a summary publish it: the count and the ends of the interval.
+    pub fn ends<S: Serializer>(rate: &Rate, serializer: S) -> Result<S::Ok, S::Error> {
+        Ends::of(*rate).serialize(serializer)
+    }
+}
+
+/// A rate as [`Rate::ends`] publishes it.
+#[derive(Serialize, JsonSchema)]
+pub struct Ends {
+    #[serde(flatten)]
+    count: Count,
+    low: f64,
+    high: f64,
+}
+
+impl Ends {
+    pub fn of(rate: Rate) -> Ends {
+        let Rate { count, low, high, .. } = rate;
+        Ends { count, low, high }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count.rate() {
+            None => f.write_str("unknown"),
+            Some(_) if self.count.failed == 0 => write!(f, "below {}", percent(self.upper())),
+            Some(value) => write!(
+                f,
+                "{} ({} to {})",
+                percent(value),
+                percent(self.low),
+                percent(self.high)
+            ),
+        }
+    }
+}
+
+/// The quantile of the standard normal distribution that leaves `(1 - confidence) / 2` above it: where the error
+/// function of `x / √2` is the confidence, found by Newton's method, which comes from below since it is concave.
+fn two_sided_quantile(confidence: f64) -> f64 {
+    // e^(-x²/2) √(2/π) Σ x^(2n+1) / (1·3·5…): all terms are positive, so no digit is lost.
+    let inside = |x: f64, density: f64| {
+        let (mut term, mut sum, mut odd) = (x, x, 1.0);
+        while term > sum * 1e-17 {
+            odd += 2.0;
+            term *= x * x / odd;
+            sum += term;
+        }
+        density * sum
+    };
+    let mut x = 0.0;
+    for _ in 0..100 {
+        let density = (2.0 / PI).sqrt() * (-0.5_f64 * x * x).exp();
+        let step = (confidence - inside(x, density)) / density;
+        x += step;
+        if step <= x * 1e-15 {
+            break;
+        }
+    }
+    x
+}
+
 fn is_confidence(confidence: f64) -> bool {
     confidence > 0.0 && confidence < 1.0
 }
@@ -88,7 +197,6 @@ fn is_confidence(confidence: f64) -> bool {
 ///
 /// Source: E. B. Wilson (1927); chosen because its coverage stays close to nominal at small `n` and it is never
 /// degenerate (Brown, Cai and `DasGupta`, 2001).
-#[must_use]
 pub fn wilson(k: u64, n: u64, confidence: f64) -> (f64, f64) {
     if n == 0 || !is_confidence(confidence) {
         return (0.0, 1.0);
@@ -112,7 +220,6 @@ pub fn wilson(k: u64, n: u64, confidence: f64) -> (f64, f64) {
 /// Two-sided interval that holds its confidence at every rate; wider than [`wilson`]. The edge cases are the same.
 ///
 /// Source: Clopper and Pearson (1934).
-#[must_use]
 pub fn clopper_pearson(k: u64, n: u64, confidence: f64) -> (f64, f64) {
     if n == 0 || !is_confidence(confidence) {
         return (0.0, 1.0);
@@ -134,7 +241,6 @@ pub fn clopper_pearson(k: u64, n: u64, confidence: f64) -> (f64, f64) {
 /// The rate that the true one is below, with this confidence; exact and one-sided. 1 where nothing is known.
 ///
 /// Source: Clopper and Pearson (1934), one side of it; "0/50: below 5.8 %".
-#[must_use]
 pub fn upper_bound(k: u64, n: u64, confidence: f64) -> f64 {
     if k >= n || !is_confidence(confidence) {
         return 1.0;

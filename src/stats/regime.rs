@@ -144,7 +144,6 @@ impl Totals {
 /// Source: maximally selected likelihood ratio (A. N. Pettitt, 1979, in its exact conditional form), by counting
 /// paths. Work grows with n times the width of the band between the limits, about n·√n; above a bound of work the
 /// p-value is an upper bound instead of exact, and by then far below any level.
-#[must_use]
 pub fn best_split(series: &[bool]) -> Split {
     best_split_between(&singles(series))
 }
@@ -158,7 +157,6 @@ fn singles(series: &[bool]) -> Vec<Count> {
 
 /// As [`best_split`], where only the borders between groups of iterations, such as nights, are looked at; `at` is the
 /// first group of the second part.
-#[must_use]
 pub fn best_split_between(groups: &[Count]) -> Split {
     let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let totals = Totals {
@@ -195,13 +193,11 @@ pub fn best_split_between(groups: &[Count]) -> Split {
 /// value is the p of the first split.
 ///
 /// A split makes two parts that are looked at again; a wrong extra split after a true one is seen in at most 1.7 %.
-#[must_use]
 pub fn regimes(series: &[bool]) -> (Vec<Regime>, f64) {
     regimes_between(&singles(series))
 }
 
 /// As [`regimes`], where only the borders between groups are looked at; positions are those of groups.
-#[must_use]
 pub fn regimes_between(groups: &[Count]) -> (Vec<Regime>, f64) {
     let first = best_split_between(groups);
     let mut open = vec![(0..groups.len(), first)];
@@ -237,7 +233,6 @@ fn total(groups: &[Count]) -> Count {
 /// `None` where all or none failed.
 ///
 /// Source: exact runs test (Wald and Wolfowitz, 1940), the side of too few runs.
-#[must_use]
 pub fn bursts(series: &[bool]) -> Option<f64> {
     let n = series.len() as u64;
     let failed = series.iter().filter(|failed| **failed).count() as u64;

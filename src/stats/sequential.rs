@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::binomial::{ln_at_least, ln_pmf, root};
-use super::plan::smallest;
 use super::rate::Count;
+use super::runs_needed::smallest;
 
 /// The rates that are compatible with what was seen, at every moment of a sweep at once: all p with
 /// `p^k (1-p)^(n-k) / B(k+1, n-k+1) > alpha`. All rates where nothing was seen.
@@ -46,6 +46,41 @@ pub fn log_e_below(count: Count, limit: f64) -> Option<f64> {
     let on_zero = half - n as f64 * (-limit).ln_1p();
     let larger = spread.max(on_zero);
     Some(larger + ((spread - larger).exp() + (on_zero - larger).exp()).ln())
+}
+
+/// The smallest limit that the failure rate is shown to be below, by [`log_e_below`] at `1 / alpha`; it may be watched.
+/// 1 where none is.
+#[must_use]
+pub fn proven_below(count: Count, alpha: f64) -> f64 {
+    if !(alpha > 0.0 && alpha < 1.0) {
+        return 1.0;
+    }
+    let rate = count.rate().unwrap_or(0.0);
+    // Below the rate that was seen there is no evidence; above it the evidence grows with the limit.
+    let excess = |limit: f64| match log_e_below(count, limit) {
+        Some(log_e) if limit > rate => log_e + alpha.ln(),
+        Some(_) => -1.0,
+        None => {
+            if limit <= 0.0 {
+                -1.0
+            } else {
+                1.0
+            }
+        }
+    };
+    if count.of() == 0 || count.failed() == count.of() {
+        return 1.0;
+    }
+    // The limit itself is proved, so that the bound has to be on the side of the evidence.
+    let found = root(excess);
+    let mut limit = found;
+    for _ in 0..4 {
+        if excess(limit) >= 0.0 {
+            break;
+        }
+        limit = (limit * (1.0 + 1e-12)).min(1.0);
+    }
+    limit
 }
 
 /// Clean iterations that are still needed until [`log_e_below`] reaches `1 / alpha`; 0 when it has. `None` where the
@@ -156,6 +191,23 @@ mod tests {
             assert_eq!(clean_runs_to_prove_below(count(0, 0), limit, 0.05), Some(runs));
         }
         assert_eq!(clean_runs_to_prove_below(count(0, 200), 0.03, 0.05), Some(0));
+    }
+
+    #[test]
+    fn the_bound_that_is_shown_is_the_limit_that_the_rule_stops_at() {
+        for limit in [0.03, 0.05, 0.26, 0.3] {
+            let runs = clean_runs_to_prove_below(count(0, 0), limit, 0.05).unwrap();
+            let bound = |of| proven_below(count(0, of), 0.05);
+            assert!(
+                bound(runs) <= limit && bound(runs - 1) > limit,
+                "{limit}: {}",
+                bound(runs)
+            );
+        }
+        assert!((proven_below(count(0, 0), 0.05) - 1.0).abs() < 1e-12);
+        assert!((proven_below(count(5, 5), 0.05) - 1.0).abs() < 1e-12);
+        let with_failures = proven_below(count(1, 200), 0.05);
+        assert!(with_failures > 0.005 && log_e_below(count(1, 200), with_failures).unwrap() >= 20.0_f64.ln() - 1e-9);
     }
 
     #[test]

@@ -35,7 +35,6 @@ pub enum Decision {
 impl Sprt {
     /// A test between `low` and `high`, which must lie between 0 and 1, `low` below `high`. At the rate `low` at most
     /// about `alpha` of the series are taken for failing, at the rate `high` at most about `beta` for not failing.
-    #[must_use]
     pub fn new(low: f64, high: f64, alpha: f64, beta: f64) -> Sprt {
         let high = high.clamp(1e-6, 1.0 - 1e-6);
         let low = low.clamp(1e-9, high / 1.01);
@@ -50,7 +49,6 @@ impl Sprt {
     /// Looks at a series of runs, in order: whether each failed. The first crossing of a bound decides, whatever
     /// follows. A series that is four times as long as one without a failure needs to be is not waited for any longer:
     /// whichever rate explains it better holds.
-    #[must_use]
     pub fn decide(&self, runs: impl IntoIterator<Item = bool>) -> Decision {
         let clean = steps(-self.lower, self.down);
         let (mut evidence, mut seen) = (0.0, 0);

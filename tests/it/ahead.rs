@@ -6,8 +6,7 @@ use std::time::Duration;
 use crate::engine::{containers, containers_of, daemon, docker};
 use crate::sessions::{PATIENCE, Sweep, drain, kill, read_until};
 use reproduce_flaky::backend::{Attempt, Backend, BackendError, Ended, Signal};
-use reproduce_flaky::model::spec::Recipe;
-use reproduce_flaky::model::{EnvVar, Workspace};
+use reproduce_flaky::spec::{EnvVar, Recipe, Workspace};
 
 /// Runs an attempt both ways, ahead first.
 async fn both(backend: &dyn Backend, first: &Attempt, second: &Attempt) -> [(String, Ended); 2] {
@@ -315,23 +314,25 @@ fn every_iteration_knows_its_own_number_and_no_prestart_turns_it_off() {
     let dir = tempfile::tempdir().unwrap();
     let test = "import os\ndef test_a():\n    print('number', os.environ['REPRODUCE_FLAKY_ITERATION'], open('/proc/1/cmdline').read().split('\\0')[0])\n";
     std::fs::write(dir.path().join("test_a.py"), test).unwrap();
-    for (flags, init) in [
-        (&["-t", "on"][..], "/reproduce-flaky/gate"),
-        (&["-t", "off", "--no-prestart"], "/sbin/docker-init"),
-    ] {
+    for (flags, is_off) in [(&["-t", "on"][..], false), (&["-t", "off", "--no-prestart"], true)] {
         let code = started(dir.path(), &[flags, &["-e", "4", "-j", "2", "--", "-s"]].concat())
             .wait()
             .unwrap()
             .code();
         assert_eq!(code, Some(0));
         for number in 1..=4 {
-            let log = dir
-                .path()
-                .join(format!("logs/serial_{}/run{number:03}/run.log", flags[1]));
-            let log = std::fs::read_to_string(log).unwrap();
-            assert!(log.contains(&format!("number {number} {init}")), "{log}");
+            let run = dir.path().join(format!("logs/serial_{}/run{number:03}", flags[1]));
+            let log = std::fs::read_to_string(run.join("run.log")).unwrap();
+            assert!(log.contains(&format!("number {number} /reproduce-flaky/gate")), "{log}");
+            let exit = std::fs::read_to_string(run.join("exit.json")).unwrap();
+            assert!(!is_off || exit.contains("\"started_ahead\": false"), "{exit}");
         }
     }
+    let (_, out, _) = crate::place::run(dir.path(), &["compare", "logs/serial_on", "logs/serial_off"]);
+    assert!(
+        out.contains("starting containers ahead: `on` before, `off` now"),
+        "{out}"
+    );
 }
 
 /// A sweep of this machine's Python over the tests of a directory.

@@ -1,13 +1,13 @@
 //! What is found out about a session that hangs, before it is ended.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::engine::{DEBIAN, OwnImage, daemon, debian};
+use crate::place::night;
 use crate::sessions::{Sweep, kill, read_until};
-use reproduce_flaky::backend::{Attempt, Autopsy, Backend, Ended, Plugin, Session, Then};
-use reproduce_flaky::pytest::trail;
+use reproduce_flaky::backend::{AfterAutopsy, Attempt, Autopsy, Backend, Ended, Plugin, Session};
+use reproduce_flaky::judge::pytest::trail;
 
 const BUDGET: Duration = Duration::from_secs(10);
 
@@ -82,13 +82,15 @@ async fn hangs(sweep: &Sweep, attempt: &Attempt) -> Hang {
     let mut session = backend.start(attempt).await.unwrap();
     read_until(&mut *session, "HANGING NOW").await;
     let since = Instant::now();
-    let autopsy = session.autopsy(&attempt.dir, BUDGET, Then::End).await;
+    let autopsy = session
+        .autopsy(attempt.dirs.as_ref().unwrap(), BUDGET, AfterAutopsy::End)
+        .await;
     assert!(
         since.elapsed() < BUDGET + Duration::from_secs(2),
         "{:?}",
         since.elapsed()
     );
-    let stacks = read(&attempt.dir, "stacks.txt");
+    let stacks = read(attempt, "stacks.txt");
     assert_eq!(autopsy.files.first().map(String::as_str), Some("autopsy/stacks.txt"));
     Hang {
         backend,
@@ -98,8 +100,9 @@ async fn hangs(sweep: &Sweep, attempt: &Attempt) -> Hang {
     }
 }
 
-fn read(dir: &Path, name: &str) -> String {
-    std::fs::read_to_string(dir.join("autopsy").join(name)).unwrap_or_default()
+fn read(attempt: &Attempt, name: &str) -> String {
+    let own = attempt.dirs.as_ref().unwrap().own.path();
+    std::fs::read_to_string(own.join("autopsy").join(name)).unwrap_or_default()
 }
 
 /// Which call of the kernel a sleeping thread is in, by the system's own names.
@@ -118,17 +121,14 @@ async fn a_test_that_holds_the_gil_in_a_container_leaves_its_stacks() {
     let (autopsy, stacks) = (&hang.autopsy, &hang.stacks);
     assert!(stacks.contains("in hang_in_second_router"), "{stacks}");
     assert!(stacks.contains("in test_gil_held"), "{stacks}");
-    assert!(
-        sleeps(stacks) && sleeps(&read(&attempt.dir, "processes.txt")),
-        "{stacks}"
-    );
-    if crate::engine::is_root() && crate::engine::has("gdb") {
+    assert!(sleeps(stacks) && sleeps(&read(&attempt, "processes.txt")), "{stacks}");
+    if crate::engine::gdb() {
         // On a machine that is busy with other things the debugger may need more time than there is.
         let is_late = autopsy.notes.iter().any(|note| note.contains("took too long"));
         assert!(is_late || stacks.contains("=== Native stacks"), "{stacks}{autopsy:?}");
     }
-    assert!(read(&attempt.dir, "files.txt").contains("tests.jsonl"));
-    assert!(read(&attempt.dir, "logs.txt").contains("tests.jsonl"));
+    assert!(read(&attempt, "files.txt").contains("tests.jsonl"));
+    assert!(read(&attempt, "logs.txt").contains("tests.jsonl"));
     hang.end().await;
 }
 
@@ -157,7 +157,7 @@ async fn a_test_that_waits_without_the_gil_on_this_machine_leaves_its_stacks() {
     let hang = hangs(&sweep, &attempt).await;
     let stacks = &hang.stacks;
     assert!(stacks.contains("in wait_for_nobody"), "{stacks}");
-    assert!(read(&attempt.dir, "processes.txt").contains("futex("));
+    assert!(read(&attempt, "processes.txt").contains("futex("));
     let ended = hang.end().await;
     assert_eq!(ended.signal, Some(9));
 }
@@ -193,13 +193,13 @@ async fn an_image_gives_what_this_machine_gives() {
         stacks.contains("in test_child_that_ignores_term"),
         "{stacks} {autopsy:?}"
     );
-    assert!(read(&attempt.dir, "processes.txt").contains("signal.SIG_IGN"));
+    assert!(read(&attempt, "processes.txt").contains("signal.SIG_IGN"));
     hang.end().await;
 }
 
 #[tokio::test]
 async fn an_image_without_a_shell_is_looked_at_all_the_same() {
-    if !daemon() || !debian() {
+    if !night() || !daemon() || !debian() {
         return;
     }
     let image = OwnImage::named("no-shell");
@@ -216,6 +216,6 @@ async fn an_image_without_a_shell_is_looked_at_all_the_same() {
     let hang = hangs(&sweep, &attempt).await;
     let stacks = &hang.stacks;
     assert!(stacks.contains("in test_gil_held"), "{stacks} {:?}", hang.autopsy);
-    assert!(sleeps(&read(&attempt.dir, "processes.txt")), "{stacks}");
+    assert!(sleeps(&read(&attempt, "processes.txt")), "{stacks}");
     hang.end().await;
 }

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use crate::debian::Programs;
+use crate::place::Need;
 
 /// Opens a file in a browser and returns what it says; `None`, said aloud, where there is no browser.
 pub(crate) fn open(file: &Path, words: &[&str]) -> Option<Value> {
@@ -37,7 +38,7 @@ fn browser() -> Option<(PathBuf, Vec<(&'static str, OsString)>)> {
             return Some((name.into(), Vec::new()));
         }
     }
-    let debian = Programs::of(&["chromium"], &["chromium"])?;
+    let debian = Programs::of(Need::Browser, &["chromium"], &["chromium"])?;
     let mut environment = debian.environment();
     // Fonts come along where the machine has none.
     if debian.dir("etc/fonts/fonts.conf").exists() {

@@ -25,6 +25,9 @@ fn calls(text: &str) -> Vec<Vec<String>> {
                 .unwrap()
                 .split(" >> ")
                 .next()
+                .unwrap()
+                .split(" | ")
+                .next()
                 .unwrap();
             let mut words = String::new();
             let mut rest = call;

@@ -1,12 +1,14 @@
 //! Whole sweeps through the binary, on this machine's own processes and on real containers.
-//!
-//! 400 lines long because the same promises are held on both backends, by the same functions.
+
+mod endings;
+mod sharing;
+mod words;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -39,6 +41,20 @@ impl Place {
 
     pub(crate) fn passing() -> Place {
         Place::new(&[("test_pass.py", "def test_pass():\n    pass\n")])
+    }
+
+    /// Another place with the same suite and sweeps, which can go on there as if they had been run there.
+    pub(crate) fn copied(&self) -> Place {
+        let place = Place::new(&[]);
+        let all = self.path(".");
+        let copied = Command::new("cp").arg("-a").args([&all, place.dir.path()]).status();
+        assert!(copied.unwrap().success());
+        let [there, here] = [self, &place].map(|place| place.dir.path().canonicalize().unwrap().display().to_string());
+        for sweep in fs::read_dir(place.path("logs")).unwrap() {
+            let path = sweep.unwrap().path().join("sweep.json");
+            fs::write(&path, fs::read_to_string(&path).unwrap().replace(&there, &here)).unwrap();
+        }
+        place
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -131,81 +147,6 @@ impl Ran {
     }
 }
 
-/// What each iteration of the suite of endings comes to: verdict, outcome, categories, exit code, signal.
-const ENDINGS: [(u32, &str, &str, &str, &str, &str); 12] = [
-    (1, "passed", "passed", "", "0", ""),
-    (2, "failed", "failed", "A1", "1", ""),
-    (3, "failed", "failed", "A2", "1", ""),
-    (4, "failed", "failed", "UNKNOWN", "1", ""),
-    (5, "errored", "infra", "A5", "1", ""),
-    (6, "failed", "crashed", "B1", "134", "6"),
-    (7, "failed", "crashed", "B1", "134", "6"),
-    (8, "failed", "crashed", "B1", "137", "9"),
-    (9, "failed", "crashed", "B1", "0", ""),
-    (10, "failed", "crashed", "B1", "134", "6"),
-    (11, "failed", "timed_out", "A3", "1", ""),
-    (12, "passed", "passed", "", "0", ""),
-];
-
-#[track_caller]
-fn endings_are_told_apart(place: &Place) {
-    let rows = place.rows("logs/serial");
-    assert_eq!(rows.len(), ENDINGS.len());
-    for (iteration, verdict, outcome, categories, code, signal) in ENDINGS {
-        let row = &rows[&iteration];
-        let seen = ["verdict", "outcome", "categories", "exit_code", "signal"].map(|column| row[column].as_str());
-        assert_eq!(
-            seen,
-            [verdict, outcome, categories, code, signal],
-            "iteration {iteration}: {row:?}"
-        );
-        let test = match iteration {
-            2 => "test_endings.py::test_router_decisions",
-            3 => "test_endings.py::test_indexers_sync",
-            4 => "test_endings.py::test_of_something_else",
-            5 => "test_endings.py::test_model",
-            6..=9 => "test_endings.py::test_process",
-            // The session had finished its tests when it aborted.
-            1 | 10 | 12 => "",
-            _ => "test_endings.py::test_time",
-        };
-        assert_eq!(row["failing_tests"], test, "iteration {iteration}");
-        assert_eq!(row["ended_by"], "itself", "iteration {iteration}");
-    }
-}
-
-#[test]
-fn every_ending_is_told_apart_in_processes_of_this_machine() {
-    let place = Place::endings();
-    place
-        .run(&["--backend", "local", "-p", "serial", "-s", "1", "-e", "12", "-j", "4"])
-        .exits(3);
-    endings_are_told_apart(&place);
-}
-
-#[test]
-fn every_ending_is_told_apart_in_containers_and_none_stays() {
-    if !engine::daemon() {
-        return;
-    }
-    let place = Place::endings();
-    place
-        .run(&["-i", "host", "-p", "serial", "-s", "1", "-e", "12", "-j", "4"])
-        .exits(3);
-    endings_are_told_apart(&place);
-    assert_eq!(engine::containers_of(place.dir.path()), "");
-    let shown = place.run(&["show", "serial", "1"]).exits(0).out();
-    let (_, by_hand) = shown
-        .split_once("\nby hand\n  ")
-        .expect("the line that does the same without the tool");
-    assert!(
-        by_hand.starts_with("docker run --rm ") && by_hand.contains(" -m pytest "),
-        "{by_hand}"
-    );
-    // What it writes takes the place of nothing that is recorded.
-    assert!(!by_hand.contains("logs/serial/run001"), "{by_hand}");
-}
-
 /// Waits for a condition that another process brings about.
 #[track_caller]
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -216,76 +157,12 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Published runs of a sweep.
 fn published(sweep: &Path) -> usize {
     let Ok(entries) = fs::read_dir(sweep) else { return 0 };
     entries
         .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("run"))
         .count()
-}
-
-fn spawn(place: &Place, words: &[&str]) -> Child {
-    place
-        .command(words)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-#[track_caller]
-fn four_processes_share_a_directory(place: &Place, backend: &[&str]) {
-    let words = [backend, &["-s", "1", "-e", "30", "-j", "2"]].concat();
-    let mut processes: Vec<Child> = (0..4).map(|_| spawn(place, &words)).collect();
-    let sweep = place.path("logs/serial");
-    until("the first results", || published(&sweep) >= 3);
-    let mut killed = processes.remove(0);
-    killed.kill().unwrap();
-    killed.wait().unwrap();
-    for mut process in processes {
-        assert_eq!(process.wait().unwrap().code(), Some(0));
-    }
-    place.run(&words).exits(0);
-    let rows = place.rows("logs/serial");
-    assert_eq!(rows.keys().copied().collect::<Vec<_>>(), (1..=30).collect::<Vec<_>>());
-    let lines = fs::read_to_string(sweep.join("results.txt")).unwrap();
-    assert_eq!(lines.lines().count(), 30);
-}
-
-#[test]
-fn four_processes_on_one_directory_run_each_iteration_once_even_if_one_is_killed() {
-    four_processes_share_a_directory(&Place::passing(), &["--backend", "local"]);
-}
-
-#[test]
-fn the_same_holds_for_containers_and_the_killed_ones_are_removed() {
-    if !engine::daemon() {
-        return;
-    }
-    let place = Place::passing();
-    four_processes_share_a_directory(&place, &["-i", "host"]);
-    assert_eq!(engine::containers_of(place.dir.path()), "");
-}
-
-#[test]
-fn an_interrupted_sweep_ends_with_130_writes_its_summary_and_leaves_no_container() {
-    if !engine::daemon() {
-        return;
-    }
-    let place = Place::new(&[("test_slow.py", "import time\n\ndef test_slow():\n    time.sleep(0.5)\n")]);
-    let mut sweep = place
-        .command(&["-i", "host", "-e", "500"])
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    until("the first result", || published(&place.path("logs/serial")) >= 1);
-    let pid = rustix::process::Pid::from_raw(i32::try_from(sweep.id()).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert_eq!(sweep.wait().unwrap().code(), Some(130));
-    assert!(place.path("logs/serial/summary.txt").exists());
-    assert_eq!(engine::containers_of(place.dir.path()), "");
-    let recorded = published(&place.path("logs/serial"));
-    assert!(recorded < 500, "{recorded}");
-    assert_eq!(place.rows("logs/serial").len(), recorded);
 }
 
 #[test]
@@ -323,7 +200,10 @@ fn a_dry_run_starts_nothing_and_names_the_docker_run_line() {
     let out = ran.out();
     assert!(out.contains("7 to run of 1-7"), "{out}");
     assert!(
-        out.contains("docker run") && out.contains("app:ci") && out.contains("--shm-size"),
+        out.contains("docker run")
+            && out.contains("app:ci")
+            && out.contains("--shm-size")
+            && out.contains("--pids-limit"),
         "{out}"
     );
     assert!(out.contains("'x y'"), "{out}");
@@ -386,111 +266,13 @@ fn the_command_of_before_runs_once_and_its_failure_stops_the_sweep() {
         "backend = \"local\"\nbefore = [\"false\"]\n",
     )
     .unwrap();
-    let ran = place.run(&["-e", "3"]).exits(1);
+    let ran = place.run(&["-e", "3", "--accept-settings"]).exits(1);
     assert!(
         ran.err().contains("`false`, the command of `before`, failed"),
         "{}",
         ran.err()
     );
     assert_eq!(published(&place.path("logs/serial")), 2);
-}
-
-/// Whatever a shell would run, were there one between the user's words and the session.
-const SHELL: &str = "$(touch pwned); `touch pwned` && touch pwned | \"touch pwned\" 'x";
-
-#[track_caller]
-fn words_stay_words(backend: &[&str]) {
-    let test = format!("import os\ndef test_a():\n    assert os.environ['GIVEN'] == {SHELL:?}\n");
-    let place = Place::new(&[("sub $(touch pwned);/test_a.py", &test)]);
-    let (given, deselected) = (format!("GIVEN={SHELL}"), format!("--deselect={SHELL}"));
-    let words = [
-        "-e",
-        "1",
-        "--logs-dir",
-        "logs $(touch pwned);",
-        "-E",
-        &given,
-        "--",
-        &deselected,
-    ];
-    place.run(&[backend, &words].concat()).exits(0);
-    let run = place.path("logs $(touch pwned);/serial/run001");
-    let exit: serde_json::Value = serde_json::from_slice(&fs::read(run.join("exit.json")).unwrap()).unwrap();
-    assert!(exit["argv"].as_array().unwrap().contains(&deselected.into()), "{exit}");
-    let found: Vec<PathBuf> = [place.dir.path(), &place.path("sub $(touch pwned);"), &run]
-        .iter()
-        .map(|dir| dir.join("pwned"))
-        .filter(|path| path.exists())
-        .collect();
-    assert_eq!(found, Vec::<PathBuf>::new());
-}
-
-#[test]
-fn what_a_shell_would_run_reaches_the_session_as_it_is() {
-    words_stay_words(&["--backend", "local"]);
-    if engine::daemon() {
-        words_stay_words(&["--image", "host"]);
-    }
-}
-
-#[test]
-fn arms_run_side_by_side_until_they_are_shown_to_differ() {
-    let place = Place::new(&[(
-        "test_arm.py",
-        "import os\n\ndef test_arm():\n    assert os.environ['FAILS'] == '0'\n",
-    )]);
-    let arms = ["--arm", "before -E FAILS=1", "--arm", "after -E FAILS=0"];
-    let words = [
-        &["--backend", "local", "-e", "60", "-t", "fix", "--stop", "decided"],
-        &arms[..],
-    ]
-    .concat();
-    let ran = place.run(&words).exits(3);
-    assert!(ran.err().contains("stopped by the rule `decided`"), "{}", ran.err());
-    let (before, after) = (
-        place.rows("logs/serial_fix-before"),
-        place.rows("logs/serial_fix-after"),
-    );
-    assert!(
-        before.len() < 60 && before.len().abs_diff(after.len()) <= 1,
-        "{} {}",
-        before.len(),
-        after.len()
-    );
-    assert!(
-        before.values().all(|row| row["verdict"] == "failed") && after.values().all(|row| row["verdict"] == "passed")
-    );
-    assert!(ran.out().contains("fewer"), "{}", ran.out());
-    let specs = ["before", "after"].map(|arm| {
-        let text = fs::read_to_string(place.path(&format!("logs/serial_fix-{arm}/sweep.json"))).unwrap();
-        serde_json::from_str::<serde_json::Value>(&text).unwrap()
-    });
-    assert_eq!(specs[0]["arm"]["seed"], specs[1]["arm"]["seed"]);
-    assert_eq!(specs[1]["ended"], "decided");
-    // The same command line goes on where it stopped, which is nowhere: it is decided already.
-    let again = place.run(&words).exits(3);
-    assert!(again.err().contains("stopped by the rule `decided`"), "{}", again.err());
-    assert_eq!(place.rows("logs/serial_fix-before").len(), before.len());
-}
-
-#[test]
-fn arms_that_make_no_sense_are_refused() {
-    let place = Place::passing();
-    for (words, expected) in [
-        (&["--arm", "only"][..], "there is only one arm, `only`"),
-        (&["--arm", "a", "--arm", "a -j 2"], "all arms share"),
-        (&["--arm", "a", "--arm", "a"], "two arms are called `a`"),
-        (&["--arm", "a/b", "--arm", "c"], "invalid arm `a/b`"),
-        (
-            &["--arm", "a --nonsense", "--arm", "c"],
-            "unexpected argument '--nonsense'",
-        ),
-        (&["--arm", "a 'x", "--arm", "c"], "invalid arm `a 'x`"),
-        (&["--until", "Z9"], "no signature has the id `Z9`"),
-    ] {
-        let ran = place.run(words).exits(2);
-        assert!(ran.err().contains(expected), "{words:?}: {}", ran.err());
-    }
 }
 
 #[test]

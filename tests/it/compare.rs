@@ -4,13 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use assert_cmd::Command;
 use chrono::{DateTime, TimeDelta, Utc};
-use reproduce_flaky::model::spec::{ArmPlace, Container};
-use reproduce_flaky::model::{BackendKind, Deadlines, EnvVar, Exit, Mode, Outcome, OutcomeKind, Spec};
+use reproduce_flaky::judge::{Exit, Outcome, OutcomeKind};
+use reproduce_flaky::spec::{ArmPlace, EnvVar, Spec};
+use reproduce_flaky::stats::{Method, Rate};
 use serde_json::Value;
+
+use crate::place::run;
 
 fn start() -> DateTime<Utc> {
     DateTime::from_timestamp(1_760_000_000, 0).unwrap()
@@ -18,31 +21,14 @@ fn start() -> DateTime<Utc> {
 
 fn spec(image: &str, last: u32) -> Spec {
     Spec {
-        format: 1,
         tool: "0.1.0".to_owned(),
         created_at: start(),
-        mode: Mode::Serial,
-        tag: None,
-        first: 1,
         last,
-        jobs: 1,
-        backend: BackendKind::Docker,
         image: image.to_owned(),
         image_id: Some(format!("sha256:{image}")),
         versions: BTreeMap::from([("pytest".to_owned(), "8.3.4".to_owned())]),
         pytest_args: vec!["tests".to_owned()],
-        trail: true,
-        directory: PathBuf::from("/workspace"),
-        env: Vec::new(),
-        pass_env: Vec::new(),
-        output_env: "DYN_TEST_OUTPUT_PATH".to_owned(),
-        host_requirements: None,
-        container: Container::default(),
-        deadlines: Deadlines::default(),
-        max_attempts: 3,
-        arm: None,
-        placing: None,
-        ended: None,
+        ..Spec::default()
     }
 }
 
@@ -64,6 +50,7 @@ fn write(dir: &Path, spec: &Spec, outcomes: &[OutcomeKind]) {
         let mut outcome = Outcome::new(*kind);
         if *kind == OutcomeKind::Failed {
             outcome.categories.push("A1".to_owned());
+            outcome.failing_tests.push("tests/a.py::test_x".to_owned());
         }
         fs::write(run.join("run.log"), "").unwrap();
         fs::write(run.join("exit.json"), serde_json::to_vec(&exit).unwrap()).unwrap();
@@ -152,6 +139,39 @@ fn a_sweep_that_a_stop_rule_ended_shows_the_interval_that_may_be_watched() {
     let notes = comparison["notes"].to_string();
     assert!(notes.contains("`new`: ended by its stop rule `until A1=2`"), "{notes}");
     assert!(notes.contains("`old`: not complete, 45 iterations missing"), "{notes}");
+}
+
+#[test]
+fn one_watched_stop_rule_makes_every_interval_of_a_sweep_the_one_that_may_be_watched() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ended = spec("app2", 50);
+    ended.ended = Some("until A1=2".to_owned());
+    write(&dir.path().join("new"), &ended, &[P, F, P, P, P, F]);
+    let json = |words: &[&str]| {
+        let (code, out, err) = run(dir.path(), &[words, &["--format", "json"]].concat());
+        assert_eq!(code, 0, "{err}");
+        serde_json::from_str::<Value>(&out).unwrap()
+    };
+    let (low, high) = reproduce_flaky::stats::confidence_sequence("2/6".parse().unwrap(), 0.05);
+    let (summary, history) = (json(&["summary", "new"]), json(&["history", "new"]));
+    for rate in [
+        &summary["rate"],
+        &summary["categories"][0]["rate"],
+        &summary["tests"][0],
+        &history["nights"][0]["rates"]["any"],
+        &history["nights"][0]["rates"]["A1"],
+        &json(&["plan", "new"])["base"],
+        &json(&["status", "new"])["sweeps"][0]["rate"],
+    ] {
+        assert_eq!((&rate["failed"], &rate["of"]), (&2.into(), &6.into()), "{rate}");
+        assert!((rate["low"].as_f64().unwrap() - low).abs() < 1e-9, "{rate}");
+        assert!((rate["high"].as_f64().unwrap() - high).abs() < 1e-9, "{rate}");
+    }
+    let rate = Rate::new("2/6".parse().unwrap(), 0.95, Method::ConfidenceSequence);
+    for format in ["junit", "html", "csv", "markdown", "text", "svg"] {
+        let (_, out, _) = run(dir.path(), &["summary", "new", "--format", format]);
+        assert!(out.contains(&rate.to_string()), "{format}: {out}");
+    }
 }
 
 #[test]

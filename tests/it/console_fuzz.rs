@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use reproduce_flaky::pytest::{console, trail};
+use reproduce_flaky::judge::pytest::{console, trail};
 
 static REAL_LOGS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(real_logs);
 
@@ -64,7 +64,7 @@ proptest! {
     #[test]
     fn any_sequence_of_pieces_is_read(pieces in prop::collection::vec(piece(), 0..60)) {
         let log = pieces.concat();
-        let read = console::read(log.as_slice()).unwrap();
+        let read = console::read(log.as_slice(), None).unwrap();
         prop_assert!(read.lines <= memchr::memchr_iter(b'\n', &log).count() as u64 + 1);
         trail::read(log.as_slice()).unwrap();
     }
@@ -76,7 +76,7 @@ proptest! {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fraction of a length")]
         let at = |part: f64| (log.len() as f64 * part) as usize;
         let (from, to) = (at(from.min(to)), at(from.max(to)));
-        console::read(&log[from..to]).unwrap();
+        console::read(&log[from..to], None).unwrap();
     }
 }
 
@@ -127,7 +127,7 @@ fn what_is_kept_of_a_log_does_not_grow_with_it() {
             at: 0,
             left: 30_000,
         };
-        let read = console::read(log).unwrap();
+        let read = console::read(log, None).unwrap();
         assert!(read.sessions.len() <= 300, "{text}");
         for session in &read.sessions {
             assert!(session.marks.len() <= 600 && session.stacks.len() <= 200, "{text}");

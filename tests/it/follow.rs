@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 
 use crate::cli::{Place, until};
-use crate::place::{end_processes_of, skip};
+use crate::place::{Need, end_processes_of, skip};
 
 /// A terminal with a server of its own, gone when dropped.
 struct Terminal {
@@ -20,7 +20,7 @@ impl Terminal {
             .status()
             .is_err()
         {
-            skip("no tmux on this machine");
+            skip(Need::Tmux, "no tmux on this machine");
             return None;
         }
         let socket = place.path("tmux.socket").display().to_string();
@@ -247,13 +247,34 @@ fn the_view_needs_neither_color_nor_more_than_ascii_and_a_signal_gives_the_termi
 }
 
 #[test]
+fn without_a_keyboard_the_view_shows_and_a_signal_gives_the_screen_back() {
+    let place = Place::passing();
+    place.run(&["--backend", "local", "-e", "2"]).exits(0);
+    let without_input = ["sh", "-c", "'exec \"$@\" < /dev/null'", "sh"];
+    let words = ["status", "logs", "--follow"];
+    let Some(terminal) = Terminal::start(&place, (80, 24), &without_input, &words) else {
+        return;
+    };
+    let screen = terminal.shows("2/2  not running (complete)");
+    assert!(screen.contains("Ctrl-C  leave, nothing is stopped"), "{screen}");
+    let view = terminal.tmux(&["list-panes", "-F", "#{pane_pid}"]);
+    let ended = Command::new("pkill")
+        .args(["-TERM", "-P", view.trim()])
+        .status()
+        .unwrap();
+    assert!(ended.success());
+    let left = terminal.shows("left with 0");
+    assert!(!left.contains("2/2"), "{left}");
+}
+
+#[test]
 fn control_c_leaves_the_view() {
     let place = Place::passing();
     place.run(&["--backend", "local", "-e", "2"]).exits(0);
     let Some(terminal) = Terminal::start(&place, (80, 24), &[], &["status", "logs", "--follow"]) else {
         return;
     };
-    terminal.shows("2/2  complete");
+    terminal.shows("2/2  not running (complete)");
     terminal.keys(&["C-c"]);
     terminal.shows("left with 0");
 }
@@ -265,7 +286,7 @@ fn a_view_whose_terminal_is_gone_ends() {
     let Some(terminal) = Terminal::start(&place, (80, 24), &[], &["status", "logs", "--follow"]) else {
         return;
     };
-    terminal.shows("1/1  complete");
+    terminal.shows("1/1  not running (complete)");
     let shell = terminal.tmux(&["list-panes", "-F", "#{pane_pid}"]);
     let view = Command::new("pgrep").args(["-P", shell.trim()]).output().unwrap();
     let view = String::from_utf8(view.stdout).unwrap();

@@ -3,10 +3,10 @@
 use std::fs;
 
 use crate::cli::{Place, Ran};
-use crate::place::skip;
+use crate::place::{Need, skip};
 use crate::sessions::{Sweep, drain, kill, read_until, run};
 use reproduce_flaky::backend::{BackendError, Plugin, Signal};
-use reproduce_flaky::model::Workspace;
+use reproduce_flaky::spec::Workspace;
 
 #[tokio::test]
 async fn the_output_of_a_process_that_ends_at_once_is_whole() {
@@ -192,7 +192,7 @@ fn what_is_fetched_is_compiled_once_for_all_sessions() {
         .env("PYTHONDONTWRITEBYTECODE", "1");
     let ran = Ran::of(sweep.output().unwrap()).exits(0);
     if !ran.err().contains("fetching pytest") {
-        return skip("this machine's Python has pytest itself");
+        return skip(Need::Fetching, "this machine's Python has pytest itself");
     }
     for (kind, below, module) in [
         ("python", "", "pytest_timeout"),

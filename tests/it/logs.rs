@@ -6,10 +6,11 @@ use std::fs;
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::time::Duration;
 
-use reproduce_flaky::commands::classify;
-use reproduce_flaky::judge::{self, RunFiles, SignatureSet};
-use reproduce_flaky::model::{Exit, Outcome, Verdict};
+use reproduce_flaky::commands::judging;
+use reproduce_flaky::judge::pytest::marker;
+use reproduce_flaky::judge::{self, EndedBy, Exit, Outcome, OutcomeKind, RunFiles, SignatureSet, Verdict};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -41,7 +42,7 @@ fn cases(file: &str) -> Vec<Case> {
 }
 
 fn judge_fixture(path: &str) -> Outcome {
-    classify::judge_path(&fixtures().join(path), &SIGNATURES).unwrap()
+    judging::judge_path(&fixtures().join(path), &SIGNATURES).unwrap()
 }
 
 fn names_the_tests(wanted: &[String], outcome: &Outcome) -> bool {
@@ -103,6 +104,22 @@ fn every_log_of_the_blind_set_is_judged_right() {
 }
 
 #[test]
+fn every_kind_of_reporter_shell_and_id_is_judged_right() {
+    let kinds = cases("kinds.toml");
+    assert!(kinds.len() >= 100);
+    let wrong: Vec<String> = kinds.iter().filter_map(wrong).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_log_of_the_first_contact_is_judged_right() {
+    let contact = cases("contact.toml");
+    assert!(contact.len() >= 170);
+    let wrong: Vec<String> = contact.iter().filter_map(wrong).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn no_trap_catches_the_judge() {
     let wrong: Vec<String> = cases("expected.toml")
         .iter()
@@ -150,9 +167,13 @@ struct WrittenCase {
 
 #[test]
 fn logs_written_by_hand_are_judged_right() {
-    let text = fs::read_to_string(fixtures().join("written.toml")).unwrap();
     let mut wrong = Vec::new();
-    for case in toml::from_str::<WrittenCases>(&text).unwrap().case {
+    let read = |file: &str| fs::read_to_string(fixtures().join(file)).unwrap();
+    let tables = ["written.toml", "threads.toml"].map(read);
+    let cases = tables
+        .iter()
+        .flat_map(|text| toml::from_str::<WrittenCases>(text).unwrap().case);
+    for case in cases {
         for log in [case.log.clone(), case.log.replace('\n', "\r\n")] {
             let outcome = judge::judge(&Written(&log), case.exit.as_ref(), &SIGNATURES).unwrap();
             let categories: BTreeSet<String> = outcome.categories.iter().cloned().collect();
@@ -173,6 +194,42 @@ fn logs_written_by_hand_are_judged_right() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A green session that prints `line` while it runs without capture.
+fn green_session_that_prints(line: &str) -> String {
+    format!(
+        "============================= test session starts ==============================\n\
+        platform linux -- Python 3.11.2, pytest-8.3.4, pluggy-1.5.0\nrootdir: /workspace\ncollected 2 items\n\n\
+        tests/test_a.py::test_a {line}\nPASSED\ntests/test_a.py::test_b PASSED\n\n\
+        ============================== 2 passed in 0.40s ===============================\n"
+    )
+}
+
+#[test]
+fn our_marker_is_read_as_it_was_written_and_one_that_a_test_prints_is_not_ours() {
+    let exit = |nonce: Option<&str>, ended_by| Exit {
+        code: Some(0),
+        nonce: nonce.map(str::to_owned),
+        ended_by,
+        ..Exit::default()
+    };
+    let long = Duration::from_mins(11);
+    for (written, by, outcome) in [
+        (marker::deadline("5f3a", long), EndedBy::Deadline, OutcomeKind::Hung),
+        (marker::silence("5f3a", long), EndedBy::Silence, OutcomeKind::Hung),
+        (marker::cancel("5f3a"), EndedBy::Cancel, OutcomeKind::Infra),
+    ] {
+        let log = green_session_that_prints(&written);
+        let judged = |exit: Option<&Exit>| judge::judge(&Written(&log), exit, &SIGNATURES).unwrap().outcome;
+        assert_eq!(judged(None), outcome, "nothing but the line tells: {written}");
+        assert_eq!(judged(Some(&exit(Some("5f3a"), by))), outcome, "{written}");
+        // The session printed the words of another iteration, or of an older version.
+        let own = [exit(Some("77aa"), EndedBy::Itself), exit(None, EndedBy::Itself)];
+        for exit in &own {
+            assert_eq!(judged(Some(exit)), OutcomeKind::Passed, "{written}");
+        }
+    }
 }
 
 #[test]

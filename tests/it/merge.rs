@@ -53,6 +53,21 @@ fn shards_become_one_sweep_and_each_run_says_where_it_came_from() {
 }
 
 #[test]
+fn of_two_answers_to_one_iteration_the_first_stays_where_that_is_asked() {
+    let place = shards(&[("a", "1", "2"), ("b", "2", "3")]);
+    merge(&place, &["a/serial", "b/serial"]).exits(1);
+    let ran = merge(&place, &["--keep-first", "a/serial", "b/serial"]).exits(0);
+    assert_eq!(
+        ran.out(),
+        "3 iterations copied from 2 sweeps, 0 were there already, 1 left out for an earlier answer\n"
+    );
+    let exit = |sweep: &str| fs::read(place.path(sweep).join("run002/exit.json")).unwrap();
+    assert_eq!(exit("all/serial"), exit("a/serial"));
+    assert_ne!(exit("all/serial"), exit("b/serial"));
+    merge(&place, &["--keep-first", "--renumber", "a/serial"]).exits(2);
+}
+
+#[test]
 fn merging_again_copies_nothing() {
     let place = shards(&[("a", "1", "2")]);
     merge(&place, &["a/serial"]).exits(0);

@@ -39,9 +39,18 @@ fn bad_input_gets_a_clear_error_with_the_thing_the_place_and_a_hint() {
     add(&["--shm-size", "much"], 2);
     add(&["--cpuset", "0-x"], 2);
     add(&["--noise", "0"], 2);
+    add(&["--condition", "luck"], 2);
+    add(&["--starve", "all"], 2);
     add(&[&local[..], &["--cpuset", "0,1023"]].concat(), 1);
     add(&["--on-hang", "wait"], 2);
     add(&["--nonsense"], 2);
+    add(&["-n", "4"], 2);
+    add(&["-k", "router"], 2);
+    add(&["show", "9"], 2);
+    add(&["histroy"], 2);
+    add(&["absent"], 2);
+    add(&["tests/absent.py::test_x"], 2);
+    add(&["help", "nothing"], 2);
 
     fs::write(
         place.path("broken.toml"),

@@ -6,15 +6,120 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// What tests need of the machine beside Rust and Python.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// An engine that speaks Docker's API.
+    Docker,
+    /// A second engine, started by the test.
+    Dockerd,
+    /// The engines of Debian 13.
+    Engines,
+    Podman,
+    /// The Debian image that tests make once.
+    Image,
+    /// A registry of images, started by the test.
+    Registry,
+    Slurm,
+    Browser,
+    /// The checker of accessibility that runs in the browser.
+    Axe,
+    /// GNU parallel over a real ssh server.
+    Parallel,
+    Faketime,
+    Tmux,
+    Gdb,
+    /// A Python module that reads YAML.
+    Yaml,
+    /// Programs of `PyPI`, fetched once.
+    Pypi,
+    Root,
+    /// Any user but root.
+    User,
+    /// A Python without pytest, for which the tool fetches one.
+    Fetching,
+}
+
+const NEEDS: [(Need, &str); 18] = [
+    (Need::Docker, "docker"),
+    (Need::Dockerd, "dockerd"),
+    (Need::Engines, "engines"),
+    (Need::Podman, "podman"),
+    (Need::Image, "image"),
+    (Need::Registry, "registry"),
+    (Need::Slurm, "slurm"),
+    (Need::Browser, "browser"),
+    (Need::Axe, "axe"),
+    (Need::Parallel, "parallel"),
+    (Need::Faketime, "faketime"),
+    (Need::Tmux, "tmux"),
+    (Need::Gdb, "gdb"),
+    (Need::Yaml, "yaml"),
+    (Need::Pypi, "pypi"),
+    (Need::Root, "root"),
+    (Need::User, "user"),
+    (Need::Fetching, "fetching"),
+];
+
+/// Says past the test harness's capture that a test did not run for want of something, so that nobody takes it for a
+/// passed one.
+///
+/// # Panics
+/// `RF_REQUIRE`, a list of words separated by commas, promises what is missing, or something that no test needs.
+#[track_caller]
+pub(crate) fn skip(need: Need, reason: &str) {
+    let promised = std::env::var("RF_REQUIRE").unwrap_or_default();
+    for word in promised.split(',').filter(|word| !word.is_empty()) {
+        let known = NEEDS.iter().find(|(_, known)| *known == word);
+        let (promised, _) = known.unwrap_or_else(|| panic!("no test needs the `{word}` of RF_REQUIRE"));
+        assert!(*promised != need, "RF_REQUIRE promises `{word}`: {reason}");
+    }
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}: {test}");
+}
+
+/// Whether tests that take long run too, as every night.
+pub(crate) fn is_night() -> bool {
+    std::env::var_os("REPRODUCE_FLAKY_LONG_TESTS").is_some()
+}
+
+/// Whether tests that take long run too; says so where they do not.
+pub(crate) fn night() -> bool {
+    if !is_night() {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: runs with REPRODUCE_FLAKY_LONG_TESTS=1: {test}"
+        );
+    }
+    is_night()
+}
+
+/// Whether tests run that are to have the machine to themselves; says so where they do not.
+pub(crate) fn alone() -> bool {
+    let is_alone = std::env::var("REPRODUCE_FLAKY_LONG_TESTS").is_ok_and(|value| value == "alone");
+    if !is_alone {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: runs by itself with REPRODUCE_FLAKY_LONG_TESTS=alone: {test}"
+        );
+    }
+    is_alone
+}
+
 /// Whether this process may do everything.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Says past the test harness's capture that a test did not run, so that nobody takes it for a passed one.
-pub(crate) fn skip(reason: &str) {
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let _ = writeln!(std::io::stderr(), "skipped: {reason}: {test}");
+/// Whether this process may do everything; says so where it may not.
+#[track_caller]
+pub(crate) fn root() -> bool {
+    if !is_root() {
+        skip(Need::Root, "takes root");
+    }
+    is_root()
 }
 
 /// Runs the tool in a directory; its exit code and what it printed on both streams.

@@ -6,10 +6,11 @@ use std::sync::OnceLock;
 
 use proptest::prelude::*;
 use reproduce_flaky::judge::SignatureSet;
-use reproduce_flaky::pytest::trail;
-use reproduce_flaky::store;
+use reproduce_flaky::judge::pytest::trail;
+use reproduce_flaky::run;
 
 use crate::cli::Place;
+use crate::place::is_night;
 
 /// A sweep of two iterations to spoil copies of.
 fn sweep() -> &'static Place {
@@ -110,7 +111,7 @@ proptest! {
         changes in changes(),
     ) {
         with_spoiled(&format!("run001/{name}"), &changes, |sweep| {
-            let scan = store::scan(sweep).unwrap();
+            let scan = run::scan(sweep).unwrap();
             assert_eq!(scan.runs.iter().map(|run| run.iteration).collect::<Vec<_>>(), [1, 2]);
             let second = &scan.runs[1];
             assert_eq!(second.outcome.as_ref().map(|outcome| outcome.failing_tests.len()), Some(0));
@@ -120,11 +121,11 @@ proptest! {
     #[test]
     fn a_specification_that_cannot_be_read_is_said_to_be_so(changes in changes()) {
         with_spoiled("sweep.json", &changes, |sweep| {
-            match store::scan(sweep) {
+            match run::scan(sweep) {
                 Ok(scan) => assert_eq!(scan.runs.len(), 2),
                 Err(error) => assert!(error.to_string().contains("sweep.json"), "{error}"),
             }
-            assert_eq!(store::recorded(sweep).unwrap().len(), 2);
+            assert_eq!(run::recorded(sweep).unwrap().len(), 2);
         });
     }
 
@@ -147,7 +148,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if is_night() { 12 } else { 4 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn lists_and_events_are_derived_and_no_resume_needs_them(

@@ -8,15 +8,16 @@ use std::path::Path;
 use std::process::Command;
 
 use chrono::{TimeDelta, TimeZone, Utc};
-use reproduce_flaky::model::summary::{Source, Summary};
-use reproduce_flaky::model::test_rate::TestRates;
-use reproduce_flaky::model::{Evidence, Exit, Outcome, OutcomeKind, Record};
-use reproduce_flaky::render::html::{self, Report, Sheet};
+use reproduce_flaky::judge::{Evidence, Exit, Outcome, OutcomeKind, Record};
+use reproduce_flaky::report::html::{self, Report, Sheet};
+use reproduce_flaky::report::summary::{Source, Summary};
+use reproduce_flaky::stats::Answers;
+use reproduce_flaky::stats::test_rate::TestRates;
 use serde_json::Value;
 
 use crate::browser::open;
 use crate::cli::Place;
-use crate::place::skip;
+use crate::place::{Need, skip};
 use crate::report_sweeps::rebuilt;
 
 const HOSTILE: &str = "ValueError: <script>alert(1)</script> </pre></details><img src=x onerror=alert(2)> \u{1b}[31mred\u{1b}[0m \
@@ -76,7 +77,7 @@ fn assert_quiet(seen: &Value) {
     );
     if let Some(axe) = seen.get("axe") {
         if axe.is_null() {
-            skip("no axe-core on this machine");
+            skip(Need::Axe, "no axe-core on this machine");
         } else {
             assert_eq!(*axe, Value::Array(Vec::new()), "accessibility");
         }
@@ -300,13 +301,17 @@ fn ten_thousand_iterations_make_a_page_of_less_than_five_megabytes() {
     for every in [1, 2, 7, 50] {
         let records = huge(every);
         let summary = Summary::of(&Source {
-            sweep: "logs/n4",
-            spec: None,
-            records: &records,
+            answers: Answers {
+                dir: "logs/n4".as_ref(),
+                spec: None,
+                records: &records,
+                replaced: &[],
+            },
             tests: &TestRates::default(),
             classes: &[],
             unknown: &[],
             running: 0,
+            starved: &[],
             problems: &[],
             confidence: 0.95,
         });

@@ -236,10 +236,28 @@ fn a_gate_closes_on_the_sweep_that_broke_what_was_fixed_and_names_it() {
 }
 
 #[test]
-fn a_plan_reads_a_sweep_as_it_reads_its_counts() {
+fn a_plan_of_a_sweep_is_the_number_after_which_its_comparison_says_fewer() {
     let logs = rebuilt();
     let of_counts = json(logs.path(), &["plan", "2/75", "--below", "3%"]);
-    assert_eq!(json(logs.path(), &["plan", "serial", "--below", "3%"]), of_counts);
+    let of_sweep = json(logs.path(), &["plan", "serial", "--below", "3%"]);
+    for figures in ["base", "runs_to_see_one", "below"] {
+        assert_eq!(of_sweep[figures], of_counts[figures]);
+    }
+    assert_eq!(of_counts["clean_runs_needed"], 259);
+    let needed = of_sweep["clean_runs_needed"].as_u64().unwrap();
+    let any = &of_sweep["classes"][0];
+    assert_eq!((&any["id"], &any["in_proof"]), (&"any".into(), &259.into()));
+    let fewer = any["expecting_fewer"].as_u64().unwrap();
+    for (clean, flags, verdict) in [
+        (needed, &[][..], "fewer"),
+        (needed - 1, &[], "no evidence"),
+        (fewer, &["--expect", "fewer"], "fewer"),
+        (fewer - 1, &["--expect", "fewer"], "no evidence"),
+    ] {
+        let counts = format!("0/{clean}");
+        let found = json(logs.path(), &[&["compare", "serial", &counts], flags].concat());
+        assert_eq!(class(&found, "any")["verdict"], verdict, "{counts} {flags:?}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::cli::{Ran, rows};
-use crate::engine::{daemon, has, is_root};
+use crate::engine::{daemon, gdb};
 
 /// Runs the tool where the example's settings are.
 fn run(words: &[&str]) -> Ran {
@@ -129,7 +129,7 @@ fn the_autopsy_of_its_hang_names_the_cell_that_two_threads_wait_for() {
         stacks.contains("test_router_e2e_with_mockers.py"),
         "the Python frames: {stacks}"
     );
-    if is_root() && has("gdb") {
+    if gdb() {
         assert!(
             stacks.contains("once_cell") && stacks.contains("get_or_init"),
             "{stacks}"

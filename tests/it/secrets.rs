@@ -135,6 +135,65 @@ def test_a(x):
 }
 
 #[test]
+fn words_of_a_foreign_tree_are_one_line_each_and_obeyed_by_nobody() {
+    let place = Place::passing();
+    place.run(&["--backend", "local", "-e", "2"]).exits(0);
+    let evil = "X\n::error::owned\u{1b}[2J\u{7}\u{202e}\u{c}::error::owned";
+    for run in ["run001", "run002"] {
+        let outcome = serde_json::json!({
+            "format": 1, "iteration": 1, "verdict": "failed", "outcome": "failed", "categories": [evil],
+            "failing_tests": [evil], "notes": [evil], "counts": {},
+            "evidence": [{"category": evil, "file": "run.log", "line": 1, "text": evil, "test": evil}],
+        });
+        fs::write(
+            place.path("logs/serial").join(run).join("outcome.json"),
+            outcome.to_string(),
+        )
+        .unwrap();
+    }
+    let path = place.path("logs/serial/sweep.json");
+    let mut spec: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    spec["ended"] = evil.into();
+    fs::write(&path, spec.to_string()).unwrap();
+    for words in [
+        &["summary", "logs/serial", "--all"][..],
+        &["show", "logs/serial/run001"],
+        &["status", "logs"],
+        &["compare", "0/9", "logs/serial"],
+        &["compare", "logs/serial", "0/9", "--gate"],
+        &["compare", "0/9", "logs/serial", "--format", "markdown"],
+        &["history", "logs"],
+        &["history", "logs", "--format", "markdown"],
+        &["plan", "logs/serial"],
+        &["show", "logs/serial/run001\n::error::owned"],
+        &["export", "logs", "-o", "out.tar.zst"],
+        &["import", "out.tar.zst", "--logs-dir", "in"],
+        &["classify", "logs"],
+    ] {
+        let ran = place.run(words);
+        let shown = ran.out() + &ran.err();
+        let obeyed: Vec<&str> = shown
+            .lines()
+            .filter(|line| line.trim_start().starts_with("::error"))
+            .collect();
+        assert_eq!(obeyed, [""; 0], "{words:?}");
+        let hidden: Vec<char> = shown
+            .chars()
+            .filter(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}')
+            .collect();
+        assert_eq!(hidden, Vec::<char>::new(), "{words:?}: {shown:?}");
+    }
+    // What a page of GitHub's is to obey is obeyed: one command a line, and nobody else's.
+    let github = place
+        .run(&["compare", "0/9", "logs/serial", "--format", "github"])
+        .out();
+    assert!(
+        github.lines().all(|line| line.starts_with("::warning title=")),
+        "{github}"
+    );
+}
+
+#[test]
 fn private_keeps_everybody_else_out() {
     let test = "import os\ndef test_a():\n    open(os.environ['DYN_TEST_OUTPUT_PATH'] + '/own.log', 'w').close()\n";
     for flags in [&["--backend", "local"][..], &["--image", "host"]] {

@@ -1,14 +1,13 @@
 //! Sessions of a backend as the tests start them: a workspace, a sweep, an attempt, and everything it printed.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use reproduce_flaky::backend::{self, Attempt, Backend, BackendError, Ended, Plugin, Session, Signal};
-use reproduce_flaky::model::spec::Container;
-use reproduce_flaky::model::{BackendKind, Deadlines, EnvVar, Mode, Spec};
+use reproduce_flaky::run::{AttemptDirs, RunDir};
+use reproduce_flaky::spec::{BackendKind, Deadlines, EnvVar, Spec};
 
 /// Longest time anything here may take before the test is lost anyway.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -34,41 +33,20 @@ impl Sweep {
         std::fs::create_dir(&workspace).unwrap();
         Sweep {
             spec: Spec {
-                format: 1,
                 tool: "test".to_owned(),
-                created_at: chrono::DateTime::UNIX_EPOCH,
-                mode: Mode::Serial,
-                tag: None,
-                first: 1,
-                last: 1,
-                jobs: 1,
                 backend: if image.is_empty() {
                     BackendKind::Local
                 } else {
                     BackendKind::Docker
                 },
                 image: image.to_owned(),
-                image_id: None,
-                versions: BTreeMap::new(),
-                pytest_args: Vec::new(),
                 trail: false,
                 directory: workspace.clone(),
-                env: Vec::new(),
-                pass_env: Vec::new(),
-                output_env: "DYN_TEST_OUTPUT_PATH".to_owned(),
-                host_requirements: None,
-                container: Container::default(),
                 deadlines: Deadlines {
                     total_s: 60.0,
-                    silence_s: None,
-                    silence_auto: false,
-                    keep_s: None,
-                    grace_s: 10.0,
+                    ..Deadlines::default()
                 },
-                max_attempts: 3,
-                arm: None,
-                placing: None,
-                ended: None,
+                ..Spec::default()
             },
             workspace,
             told: Arc::default(),
@@ -113,13 +91,16 @@ impl Sweep {
         let n = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
         let name = format!("run007.test-{}-{n}", std::process::id());
         let sweep = self.base.path().join("logs/serial");
-        let dir = sweep.join(".attempts").join(&name);
-        std::fs::create_dir_all(&dir).unwrap();
+        let attempts = sweep.join(".attempts");
+        std::fs::create_dir_all(&attempts).unwrap();
+        let dirs = AttemptDirs::make(&RunDir::open(&attempts).unwrap(), &name).unwrap();
         Attempt {
-            sweep,
             iteration: 7,
             name,
-            dir,
+            dir: dirs.session.path().to_owned(),
+            dirs: Some(dirs),
+            guarded: vec![sweep.clone()],
+            sweep,
             argv: argv.iter().map(|word| (*word).to_owned()).collect(),
             env: vec![("REPRODUCE_FLAKY_ITERATION".to_owned(), "7".to_owned())],
             dir_env: vec![("DYN_TEST_OUTPUT_PATH".to_owned(), String::new())],

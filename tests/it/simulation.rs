@@ -136,12 +136,12 @@ fn a_true_split_rarely_brings_a_false_one_with_it() {
 
 #[test]
 fn verdicts_of_comparisons_without_a_change_are_wrong_in_fewer_than_one_of_twenty() {
-    use reproduce_flaky::model::comparison::{Comparison, Finding, Question};
-    use reproduce_flaky::model::side::Side;
+    use reproduce_flaky::stats::comparison::{Comparison, Finding, Question};
+    use reproduce_flaky::stats::sample::Sample;
     let mut dice = Dice(7);
     for (n, rate) in [(300, 0.26), (50, 0.26), (100, 0.03)] {
         let wrong = share(3000, || {
-            let side = |count| Side::from_counts("", count);
+            let side = |count| Sample::from_counts("", count);
             let (base, new) = (side(dice.count(n, rate)), side(dice.count(n, rate)));
             Comparison::new(&base, &new, Question::default()).classes[0].verdict != Finding::NoEvidence
         });

@@ -1,19 +1,11 @@
 //! Every figure against reference implementations: `tests/fixtures/stats.csv`, one row a figure.
 
-#![expect(clippy::unwrap_used, reason = "a fixture that cannot be read fails the test")]
-
 use reproduce_flaky::stats::{self, ArmsTest, Count, regime};
 use serde_json::{Value, json};
 
-const VECTORS: &str = include_str!("../fixtures/stats.csv");
+use crate::vectors;
 
-#[derive(Debug, serde::Deserialize)]
-struct Row {
-    quantity: String,
-    args: String,
-    expected: String,
-    rel_tol: f64,
-}
+const VECTORS: &str = include_str!("../fixtures/stats.csv");
 
 fn compute(quantity: &str, args: &Value) -> Value {
     let whole = |index: usize| args[index].as_u64().unwrap();
@@ -49,40 +41,7 @@ fn compute(quantity: &str, args: &Value) -> Value {
     }
 }
 
-fn agrees(found: &Value, expected: &Value, tolerance: f64) -> bool {
-    match (found, expected) {
-        (Value::Number(found), Value::Number(expected)) => {
-            let (found, expected) = (found.as_f64().unwrap(), expected.as_f64().unwrap());
-            // A logarithm of 1 is zero up to rounding, which no relative tolerance covers.
-            (found - expected).abs() <= tolerance * expected.abs().max(1e-9) || expected == 0.0 && found.abs() < 1e-12
-        }
-        (Value::Array(found), Value::Array(expected)) => {
-            found.len() == expected.len()
-                && found
-                    .iter()
-                    .zip(expected)
-                    .all(|(found, expected)| agrees(found, expected, tolerance))
-        }
-        (Value::Null, Value::Null) => true,
-        _ => false,
-    }
-}
-
 #[test]
 fn every_figure_is_that_of_the_reference_implementations() {
-    let rows: Vec<Row> = csv::Reader::from_reader(VECTORS.as_bytes())
-        .deserialize()
-        .collect::<Result<_, _>>()
-        .unwrap();
-    assert_eq!(rows.len(), 182);
-    let wrong: Vec<String> = rows
-        .iter()
-        .filter_map(|row| {
-            let found = compute(&row.quantity, &serde_json::from_str(&row.args).unwrap());
-            let expected = serde_json::from_str(&row.expected).unwrap();
-            (!agrees(&found, &expected, row.rel_tol))
-                .then(|| format!("{} {}: {found}, not {expected}", row.quantity, row.args))
-        })
-        .collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    vectors::check(VECTORS, 182, |quantity, args| compute(quantity, &args));
 }

@@ -242,7 +242,7 @@ fn the_screen_at_the_end_and_the_stored_summary_say_what_summary_says() {
         "A5",
         "errored: outside the rate",
         "logs/serial/run002/run.log:",
-        "reproduce-flaky summary logs/serial",
+        "reproduce-flaky show logs/serial/run002",
     ] {
         assert!(screen.contains(words), "{words} is not on the screen:\n{screen}");
     }
@@ -264,4 +264,93 @@ fn the_screen_at_the_end_and_the_stored_summary_say_what_summary_says() {
         tests.iter().all(|test| test["failed"].as_u64() <= test["of"].as_u64()),
         "{tests:?}"
     );
+}
+
+/// A run of a bundle or a foreign tree whose judgement is out to do harm: every text of it acts on a terminal, a CI
+/// service, a spreadsheet or a parser of XML.
+fn hostile(sweep: &Path) {
+    let text =
+        "x\r\n::error::pwned\u{1b}[31m \u{7}\u{0}\u{8}\u{c}\u{202e}\u{2028}::warning::b##[group]\u{fffe}\u{ffff}</a>&|";
+    for (iteration, outcome) in [(1, "failed"), (2, "infra"), (3, "passed")] {
+        let run = sweep.join(format!("run{iteration:03}"));
+        fs::create_dir_all(&run).unwrap();
+        fs::write(run.join("run.log"), "").unwrap();
+        fs::write(
+            run.join("exit.json"),
+            json!({"code": 1, "node": text, "error": text, "argv": [text]}).to_string(),
+        )
+        .unwrap();
+        let verdict = [("failed", "failed"), ("infra", "errored"), ("passed", "passed")];
+        let (_, verdict) = verdict.iter().find(|(known, _)| *known == outcome).unwrap();
+        let tests = [format!("=1+1 {text}.py::{text}"), format!("::error::{text}")];
+        let judged = json!({
+            "format": 1, "iteration": iteration, "verdict": verdict, "outcome": outcome,
+            "categories": [text, "::error::c", "=c"], "failing_tests": tests,
+            "evidence": [
+                {"category": text, "file": text, "line": 1, "text": format!("{text} aaa ::error::b"), "test": tests[0], "worker": text},
+                {"category": "=c", "file": "=f", "line": null, "text": "=HYPERLINK(1)", "test": null, "worker": null},
+            ],
+            "counts": {}, "notes": [text, "::error::n"],
+        });
+        fs::write(run.join("outcome.json"), judged.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn what_a_test_wrote_acts_on_no_terminal_no_ci_service_no_spreadsheet_and_no_parser() {
+    let dir = tempfile::tempdir().unwrap();
+    hostile(&dir.path().join("serial_a"));
+    hostile(&dir.path().join("serial_b"));
+    for words in [
+        &["text"][..],
+        &["text", "--table", "statistics"],
+        &["text", "--table", "failures"],
+        &["text", "--table", "iterations", "--all"],
+        &["text", "--table", "tests"],
+        &["markdown", "--all"],
+        &["csv"],
+        &["csv", "--table", "failures"],
+        &["csv", "--table", "iterations", "--all"],
+        &["csv", "--table", "tests"],
+        &["junit"],
+        &["svg"],
+        &["html"],
+    ] {
+        let (code, out, err) = run(dir.path(), &[&["summary", ".", "--format"], words].concat());
+        assert_eq!(code, 0, "{words:?}: {err}");
+        assert!(out.len() > 50, "{words:?}: {out}");
+        for line in out.split(['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}']) {
+            assert!(
+                !line.trim_start().starts_with("::") && !line.contains("##["),
+                "{words:?}: {line}"
+            );
+        }
+        let acts = |c: &char| *c != '\n' && c.is_control() || "\u{202e}\u{2028}\u{fffe}\u{ffff}".contains(*c);
+        assert_eq!(out.chars().find(acts), None, "{words:?}: {out}");
+        if words[0] == "csv" {
+            let mut reader = csv::Reader::from_reader(out.as_bytes());
+            for cell in reader
+                .records()
+                .map(Result::unwrap)
+                .flat_map(|row| row.iter().map(str::to_owned).collect::<Vec<_>>())
+            {
+                assert!(!cell.starts_with(['=', '+', '-', '@']), "{words:?}: {cell}");
+            }
+        }
+        if matches!(words[0], "junit" | "svg") {
+            let file = dir.path().join("file.xml");
+            fs::write(&file, &out).unwrap();
+            let check = "import sys, xml.dom.minidom as d; d.parse(sys.argv[1])";
+            let parsed = std::process::Command::new("python3")
+                .args(["-c", check])
+                .arg(&file)
+                .output()
+                .unwrap();
+            assert!(
+                parsed.status.success(),
+                "{words:?}: {}",
+                String::from_utf8_lossy(&parsed.stderr)
+            );
+        }
+    }
 }

@@ -170,7 +170,7 @@ fn an_engine_that_breaks_the_attempt_leaves_no_record() {
 #[test]
 fn where_no_engine_answers_podman_serves_for_the_workers_lifetime() {
     if !engine::has("podman") {
-        return crate::place::skip("no Podman");
+        return crate::place::skip(crate::place::Need::Podman, "no Podman");
     }
     let place = Place::passing();
     place.run(&["--engine", "list", "-i", "host", "-e", "1"]).exits(0);

@@ -230,24 +230,28 @@ def ask(pid, tid, number):
     os.kill(pid, number)
 
 
-def size(path):
+def opened(path):
+    """A descriptor of a regular file, None for anything else: a link, a pipe or a device of that name is somebody's."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK
     try:
-        return os.stat(path).st_size
-    except OSError:
-        return -1
+        fd = os.open(path, flags)
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    return None
 
 
-def written(path, start):
+def written(fd, start):
     """What is appended to a file from `start` on, once it has stopped growing."""
     deadline, last, quiet = time.time() + 1.0, start, 0
     while time.time() < deadline and (last == start or quiet < 3):
         time.sleep(0.02)
-        now = size(path)
+        now = os.fstat(fd).st_size
         quiet, last = (quiet + 1, last) if now == last else (0, now)
     try:
-        with open(path, "rb") as file:
-            file.seek(start)
-            return file.read(1 << 18).decode("utf-8", "replace")
+        return os.pread(fd, 1 << 18, start).decode("utf-8", "replace")
     except OSError:
         return ""
 
@@ -281,13 +285,14 @@ def stacks(pids, number, is_kept):
     for pid, _ in tree(pids):
         is_python = "python" in os.path.basename(link(pid, "exe") or text(pid, "comm"))
         path = stacks_file(pid)
-        if catches(pid, number) and size(path) >= 0:
+        fd = opened(path) if catches(pid, number) else None
+        if fd is not None:
             tid = patient(pid)
             if tid is None and is_kept:
                 print("@@note\nprocess %d was not asked for its stacks, which would have ended its wait" % pid, end="")
                 print("; `kill -%d %d` in there has it add them to %s" % (number, pid, path))
                 continue
-            start = size(path)
+            start = os.fstat(fd).st_size
             who = "%d %s" % (pid, command(pid))
             print("@@asked\n%d\n%s" % (start, who))
             sys.stdout.flush()
@@ -296,7 +301,7 @@ def stacks(pids, number, is_kept):
             except OSError as error:
                 print("@@note\nprocess %d could not be asked for its stacks: %s" % (pid, error))
                 continue
-            if tell(who, written(path, start)):
+            if tell(who, written(fd, start)):
                 continue
         if is_python:
             left.append(pid)
@@ -313,7 +318,7 @@ def stacks(pids, number, is_kept):
                 start = os.fstat(file.fileno()).st_size if file else 0
                 os.kill(pid, signal.SIGABRT)
                 aborted.append(pid)
-                tell(who, written("/proc/self/fd/%d" % file.fileno(), start) if file else "")
+                tell(who, written(file.fileno(), start) if file else "")
             except OSError as error:
                 print("@@note\nprocess %d could not be aborted: %s" % (pid, error))
             send(others, signal.SIGCONT)

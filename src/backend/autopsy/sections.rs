@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-/// A part of what was printed, under its name.
+/// A named part of the looking program's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Section {
     pub(super) name: String,
     pub(super) text: String,
 }
 
-/// Splits what was printed at the lines that begin a section. What stands before the first is an error's text.
+/// Splits the output at the lines that begin a section. Text before the first section is an error's.
 pub(super) fn read(output: &[u8]) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     for line in String::from_utf8_lossy(output).lines() {
@@ -26,7 +26,7 @@ pub(super) fn read(output: &[u8]) -> Vec<Section> {
     sections
 }
 
-/// Everything that tells where the processes are, in one text.
+/// Python stacks, native stacks and threads in one text: where each process stands.
 pub(super) fn stacks(python: &[Section], native: &[(i32, String)], threads: &str, notes: &[String]) -> String {
     let mut text = String::from(
         "What the session was doing when it was ended from outside.\nMore: processes.txt, files.txt, logs.txt\n",

@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
 
 /// Most bytes of notes taken in; a process with ten thousand mapped files has a megabyte.
 const NOTES: u64 = 16 << 20;
@@ -13,45 +12,109 @@ const NT_PRSTATUS: u32 = 1;
 const NT_PRPSINFO: u32 = 3;
 const NT_FILE: u32 = 0x4649_4c45;
 
-/// What a core tells.
+/// What a core says about its process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Dump {
     /// Process id, as the process knew it.
     pub(super) pid: i32,
-    /// Signal that ended it.
     pub(super) signal: i32,
-    /// First words of its command line.
+    /// First words of the command line.
     pub(super) command: String,
-    /// Files it had mapped, its program first.
+    /// Mapped files, the program first.
     pub(super) files: Vec<String>,
 }
 
-/// Reads a core. `None` where the file is none.
-pub(super) fn read(path: &Path) -> io::Result<Option<Dump>> {
-    let mut file = File::open(path)?;
+/// A part of an ELF file that its header names.
+struct Segment {
+    kind: u64,
+    /// Offsets in the file and in memory.
+    at: u64,
+    address: u64,
+    size: u64,
+}
+
+/// The kind of an ELF file and its segments; `None` for other files.
+fn segments(file: &mut File) -> io::Result<Option<(u64, Vec<Segment>)>> {
     let mut header = [0; 64];
-    if file.read_exact(&mut header).is_err()
-        || !header.starts_with(b"\x7fELF\x02\x01")
-        || number(&header, 16, 2) != u64::from(ET_CORE)
-    {
+    file.seek(SeekFrom::Start(0))?;
+    if file.read_exact(&mut header).is_err() || !header.starts_with(b"\x7fELF\x02\x01") {
         return Ok(None);
     }
     let (at, size, count) = (number(&header, 32, 8), number(&header, 54, 2), number(&header, 56, 2));
-    let mut dump = Dump::default();
+    let mut segments = Vec::new();
     for index in 0..count {
-        file.seek(SeekFrom::Start(at + index * size))?;
         let mut segment = [0; 56];
-        file.read_exact(&mut segment)?;
-        if number(&segment, 0, 4) == u64::from(PT_NOTE) {
-            file.seek(SeekFrom::Start(number(&segment, 8, 8)))?;
-            let mut notes = Vec::new();
-            (&mut file)
-                .take(number(&segment, 32, 8).min(NOTES))
-                .read_to_end(&mut notes)?;
-            dump.take(&notes);
-        }
+        read_at(file, at.saturating_add(index * size), &mut segment)?;
+        segments.push(Segment {
+            kind: number(&segment, 0, 4),
+            at: number(&segment, 8, 8),
+            address: number(&segment, 16, 8),
+            size: number(&segment, 32, 8),
+        });
+    }
+    Ok(Some((number(&header, 16, 2), segments)))
+}
+
+fn read_at(file: &mut File, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+    file.seek(SeekFrom::Start(at))?;
+    file.read_exact(bytes)
+}
+
+/// Up to `most` bytes from an offset on.
+fn some_at(file: &mut File, at: u64, most: u64) -> io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a core. `None` where the file is none.
+pub(super) fn read(file: &mut File) -> io::Result<Option<Dump>> {
+    let Some((kind, segments)) = segments(file)? else {
+        return Ok(None);
+    };
+    if kind != u64::from(ET_CORE) {
+        return Ok(None);
+    }
+    let mut dump = Dump::default();
+    let mut left = NOTES;
+    for segment in segments.iter().filter(|segment| segment.kind == u64::from(PT_NOTE)) {
+        let notes = some_at(file, segment.at, segment.size.min(left))?;
+        left -= notes.len() as u64;
+        dump.take(&notes);
     }
     Ok(Some(dump))
+}
+
+/// The name that a shared library has for itself (`DT_SONAME`), if any.
+pub(super) fn soname(file: &mut File) -> io::Result<Option<String>> {
+    const DYNAMIC: u64 = 2;
+    const LOAD: u64 = 1;
+    const STRINGS: u64 = 5;
+    const SONAME: u64 = 14;
+    let Some((_, segments)) = segments(file)? else {
+        return Ok(None);
+    };
+    let Some(dynamic) = segments.iter().find(|segment| segment.kind == DYNAMIC) else {
+        return Ok(None);
+    };
+    let entries = some_at(file, dynamic.at, dynamic.size.min(64 << 10))?;
+    let entry = |wanted: u64| {
+        let mut entries = entries
+            .chunks_exact(16)
+            .map(|entry| (number(entry, 0, 8), number(entry, 8, 8)));
+        entries.find(|(tag, _)| *tag == wanted).map(|(_, value)| value)
+    };
+    let (Some(strings), Some(name)) = (entry(STRINGS), entry(SONAME)) else {
+        return Ok(None);
+    };
+    let address = strings.saturating_add(name);
+    let loaded = segments
+        .iter()
+        .find(|part| part.kind == LOAD && (part.address..part.address.saturating_add(part.size)).contains(&address));
+    let Some(loaded) = loaded else { return Ok(None) };
+    let bytes = some_at(file, loaded.at.saturating_add(address - loaded.address), 256)?;
+    Ok(Some(text(&bytes)).filter(|name| !name.is_empty()))
 }
 
 impl Dump {
@@ -151,7 +214,9 @@ mod tests {
     fn other_files_are_no_cores() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("core"), "a module of that name").unwrap();
-        assert_eq!(read(&dir.path().join("core")).unwrap(), None);
-        assert_eq!(read(&std::env::current_exe().unwrap()).unwrap(), None);
+        let open = |path: &std::path::Path| File::open(path).unwrap();
+        assert_eq!(read(&mut open(&dir.path().join("core"))).unwrap(), None);
+        assert_eq!(read(&mut open(&std::env::current_exe().unwrap())).unwrap(), None);
+        assert_eq!(soname(&mut open(&dir.path().join("core"))).unwrap(), None);
     }
 }

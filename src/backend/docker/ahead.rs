@@ -1,4 +1,5 @@
-//! Containers that are started ahead of their turn, so that between two sessions only milliseconds pass.
+//! Containers that are held at a gate before their session runs. All are held until the tool has checked which directory
+//! they see; those that are started ahead are held until their turn, so that only milliseconds pass between sessions.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,51 +13,56 @@ use super::engine::Engine;
 use super::gate;
 use super::session::Running;
 use crate::backend::{BackendError, Prepared, Session};
-use crate::model::Spec;
+use crate::spec::Spec;
 
-/// So many failures in a row, and no more are started ahead.
+/// After so many failures in a row no container is held any more.
 const LIMIT: u32 = 3;
 
-/// Whether containers are started ahead, and with what.
+/// Whether containers are held and started ahead, and by which program.
 pub(super) struct Ahead {
-    program: Result<PathBuf, Off>,
+    /// The program that holds them, or why there is none.
+    program: Result<PathBuf, String>,
+    is_wanted: bool,
     failures: AtomicU32,
-    /// What the first try came to, where that was nothing.
+    /// Why the first container could not be held.
     refused: std::sync::OnceLock<String>,
-}
-
-/// Why none are.
-enum Off {
-    /// Nobody wants it.
-    Asked,
-    /// It cannot be.
-    Cannot(String),
 }
 
 impl Ahead {
     pub(super) fn new(spec: &Spec, engine: &Arc<Engine>) -> Ahead {
-        // What a held session prints goes to this process, which one that is left running may outlive.
-        let program = if spec.container.no_prestart || spec.deadlines.keep_s.is_some() {
-            Err(Off::Asked)
-        } else if engine.is_here() {
-            gate::program().map_err(Off::Cannot)
+        let program = if engine.is_here() {
+            gate::program()
         } else {
-            Err(Off::Cannot("the engine is on another machine".to_owned()))
+            Err("the engine is on another machine".to_owned())
         };
         Ahead {
             program,
+            is_wanted: !spec.container.no_prestart && spec.deadlines.keep_s.is_none(),
             failures: AtomicU32::new(0),
             refused: std::sync::OnceLock::new(),
         }
     }
 
-    /// The program that holds a container; `None` where none are started ahead.
+    /// Whether containers are started ahead.
+    pub(super) fn is_on(&self) -> bool {
+        self.is_wanted && self.program().is_some()
+    }
+
+    /// The program that holds a container; `None` where none are held.
     pub(super) fn program(&self) -> Option<PathBuf> {
         let is_off = self.failures.load(Ordering::Relaxed) >= LIMIT || self.refused.get().is_some();
         self.program.as_ref().ok().filter(|_| !is_off).cloned()
     }
 
-    /// Takes in how one came out.
+    /// Why no container is held; `None` where they are.
+    pub(super) fn refusal(&self) -> Option<String> {
+        match &self.program {
+            Err(cause) => Some(cause.clone()),
+            Ok(_) => self.refused.get().cloned(),
+        }
+    }
+
+    /// Counts failures in a row.
     pub(super) fn learn<T>(&self, made: &Result<T, BackendError>) {
         match made {
             Ok(_) => self.failures.store(0, Ordering::Relaxed),
@@ -71,14 +77,10 @@ impl Ahead {
         let _ = self.refused.set(cause.to_string());
     }
 
-    /// What the user should know.
     pub(super) fn note(&self) -> Option<String> {
-        let cause = match &self.program {
-            Err(Off::Asked) => return None,
-            Err(Off::Cannot(cause)) => cause,
-            Ok(_) => self.refused.get()?,
-        };
-        Some(format!("containers are not started ahead of their turn here: {cause}"))
+        let cause = self.refusal()?;
+        self.is_wanted
+            .then(|| format!("containers are not started ahead of their turn here: {cause}"))
     }
 }
 

@@ -4,38 +4,48 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bollard::Docker;
 use bollard::errors::Error;
-use sha2::{Digest, Sha256};
+use bollard::models::{SystemInfo, SystemVersion};
+use bollard::{BollardRequest, ClientVersion, Docker};
 
+use super::address;
+use super::transport::{self, Way};
 use crate::backend::BackendError;
-use crate::backend::toolchain::hex;
+use crate::timings;
 
 /// Seconds until the engine must have answered; not how long a session may take, since a wait that has begun to
 /// answer is not limited. Starting a container on a busy disk can take a minute.
 const ANSWER_S: u64 = 120;
 
+/// What engines say of GPUs that they cannot give: Docker, and Docker and Podman of devices with CDI's names.
+const NO_GPUS: [&str; 3] = [
+    "could not select device driver",
+    "unresolvable CDI devices",
+    "CDI device injection failed",
+];
+
 /// How long an engine that is there may take to say so.
 const PING: Duration = Duration::from_secs(20);
 
-/// Address used where nothing else is said.
-const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+/// Oldest version of the API that has all that is asked of an engine: Docker 19.03's.
+const OLDEST: ClientVersion = ClientVersion {
+    major_version: 1,
+    minor_version: 40,
+};
 
 /// An engine that answered.
 #[derive(Clone, Debug)]
 pub(super) struct Engine {
     /// bollard's client, speaking the version that both sides know.
     pub(super) docker: Docker,
-    /// Where it is, for messages.
+    /// The engine's address, for messages.
     pub(super) address: String,
-    /// What it says about itself.
     pub(super) facts: Facts,
 }
 
 /// What an engine says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Where it is.
     pub address: String,
     /// Version of the engine.
     pub version: String,
@@ -56,7 +66,7 @@ pub struct Facts {
 /// What the engine says about itself, where one answers.
 ///
 /// # Errors
-/// None answers, or not to this user.
+/// No engine answers, or none that this user may use.
 pub async fn facts(docker_host: Option<&str>) -> Result<Facts, BackendError> {
     Ok(Engine::connect_to(docker_host).await?.facts)
 }
@@ -67,83 +77,44 @@ impl Engine {
         Engine::connect_to(None).await
     }
 
-    /// The same, where an address may have been named.
+    /// As [`Engine::connect`], to an address if one is named.
     pub(super) async fn connect_to(named: Option<&str>) -> Result<Engine, BackendError> {
-        let address = address(&|name| match named {
-            Some(named) if name == "DOCKER_HOST" => Some(named.to_owned()),
-            Some(_) | None => std::env::var(name).ok().filter(|value| !value.is_empty()),
-        });
+        let address = address::place(named)?.address;
         let unreachable = |cause: String| BackendError::Unreachable {
             socket: address.clone(),
             cause,
         };
-        let version = bollard::API_DEFAULT_VERSION;
-        let docker = if let Some(path) = address.strip_prefix("unix://") {
-            Docker::connect_with_unix(path, ANSWER_S, version)
-        } else if address.starts_with("tcp://") || address.starts_with("http://") {
-            if std::env::var_os("DOCKER_TLS_VERIFY").is_some_and(|value| !value.is_empty()) {
-                return Err(unreachable(
-                    "TLS is not supported; forward the socket over ssh instead".to_owned(),
-                ));
-            }
-            Docker::connect_with_http(&address, ANSWER_S, version)
-        } else {
-            return Err(unreachable(
-                "only unix:// and tcp:// are supported; forward a remote socket with ssh -L".to_owned(),
-            ));
+        let way = Way::to(&address).map_err(unreachable)?;
+        let client = |version: Option<&ClientVersion>| {
+            let (way, spoken) = (way.clone(), version.map(ToString::to_string));
+            let send = move |request: BollardRequest| transport::send(way.clone(), spoken.clone(), request);
+            let version = version.unwrap_or(bollard::API_DEFAULT_VERSION);
+            Docker::connect_with_custom_transport(send, Some("http://engine"), ANSWER_S, version)
+                .map_err(|error| explain(&address, "connect to the engine", &error))
         };
-        let docker = docker.map_err(|error| explain(&address, "connect to the engine", &error))?;
-        let docker = tokio::time::timeout(PING, docker.negotiate_version())
+        let refused = |error: &Error| match explain(&address, "ask the engine for its version", error) {
+            BackendError::Refused { cause, .. } => unreachable(cause),
+            other => other,
+        };
+        let first = client(None)?;
+        let asked = async {
+            let version = timings::of("engine: version", first.version()).await;
+            let version = version.map_err(|error| refused(&error))?;
+            let docker = client(Some(&common(&address, &version)?))?;
+            let info = timings::of("engine: info", docker.info()).await;
+            let info = info.map_err(|error| explain(&address, "ask for its state", &error))?;
+            Ok((docker, version, info))
+        };
+        let (docker, version, info) = tokio::time::timeout(PING, asked)
             .await
-            .map_err(|_| unreachable(format!("no answer within {} seconds", PING.as_secs())))?
-            .map_err(
-                |error| match explain(&address, "ask the engine for its version", &error) {
-                    BackendError::Refused { cause, .. } => unreachable(cause),
-                    other => other,
-                },
-            )?;
-        let mut engine = Engine {
+            .map_err(|_| unreachable(format!("no answer within {} seconds", PING.as_secs())))??;
+        Ok(Engine {
+            facts: facts_of(&address, version, info),
             docker,
-            address,
-            facts: Facts::default(),
-        };
-        engine.facts = engine.ask().await?;
-        Ok(engine)
-    }
-
-    async fn ask(&self) -> Result<Facts, BackendError> {
-        let version = self
-            .docker
-            .version()
-            .await
-            .map_err(|error| self.explain("ask for the version", &error))?;
-        let info = self
-            .docker
-            .info()
-            .await
-            .map_err(|error| self.explain("ask for its state", &error))?;
-        let is_podman = version
-            .components
-            .iter()
-            .flatten()
-            .any(|component| component.name.to_lowercase().contains("podman"));
-        Ok(Facts {
-            address: self.address.clone(),
-            version: version.version.unwrap_or_default(),
-            api: version.api_version.unwrap_or_default(),
-            name: if is_podman { "Podman" } else { "Docker" }.to_owned(),
-            is_rootless: info
-                .security_options
-                .iter()
-                .flatten()
-                .any(|option| option.contains("rootless")),
-            data: info.docker_root_dir.map(PathBuf::from),
-            cgroups: info.cgroup_version.map(|version| version.to_string()),
-            storage: info.driver,
+            address: address.clone(),
         })
     }
 
-    /// Whether it answers.
     pub(super) async fn ping(&self) -> Result<(), BackendError> {
         match tokio::time::timeout(PING, self.docker.ping()).await {
             Ok(answer) => answer
@@ -156,12 +127,12 @@ impl Engine {
         }
     }
 
-    /// Whether its paths are this machine's.
+    /// Whether the engine's paths are this machine's.
     pub(super) fn is_here(&self) -> bool {
         self.socket().is_some()
     }
 
-    /// Its socket, where it has one on this machine.
+    /// The engine's socket, if it has one on this machine.
     pub(super) fn socket(&self) -> Option<&Path> {
         self.address.strip_prefix("unix://").map(Path::new)
     }
@@ -172,56 +143,56 @@ impl Engine {
     }
 }
 
-/// The engine's address: `DOCKER_HOST`, then docker's current context, then the sockets that engines use.
-fn address(variable: &dyn Fn(&str) -> Option<String>) -> String {
-    if let Some(host) = variable("DOCKER_HOST") {
-        return if host.starts_with('/') {
-            format!("unix://{host}")
-        } else {
-            host
-        };
+fn facts_of(address: &str, version: SystemVersion, info: SystemInfo) -> Facts {
+    let is_podman = version
+        .components
+        .iter()
+        .flatten()
+        .any(|component| component.name.to_lowercase().contains("podman"));
+    Facts {
+        address: address.to_owned(),
+        version: version.version.unwrap_or_default(),
+        api: version.api_version.unwrap_or_default(),
+        name: if is_podman { "Podman" } else { "Docker" }.to_owned(),
+        is_rootless: info
+            .security_options
+            .iter()
+            .flatten()
+            .any(|option| option.contains("rootless")),
+        data: info.docker_root_dir.map(PathBuf::from),
+        cgroups: info.cgroup_version.map(|version| version.to_string()),
+        storage: info.driver,
     }
-    let home = variable("HOME").map(PathBuf::from);
-    let config = variable("DOCKER_CONFIG")
-        .map(PathBuf::from)
-        .or_else(|| home.as_ref().map(|home| home.join(".docker")));
-    if let Some(host) = config.and_then(|dir| context_host(&dir, variable("DOCKER_CONTEXT"))) {
-        return host;
-    }
-    let runtime = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let candidates = [
-        Some(PathBuf::from(DEFAULT_SOCKET)),
-        runtime.as_ref().map(|dir| dir.join("docker.sock")),
-        home.as_ref().map(|home| home.join(".docker/run/docker.sock")),
-        runtime.as_ref().map(|dir| dir.join("podman/podman.sock")),
-        Some(PathBuf::from("/run/podman/podman.sock")),
-    ];
-    let found = candidates.into_iter().flatten().find(|path| path.exists());
-    format!(
-        "unix://{}",
-        found.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)).display()
-    )
 }
 
-/// The address that docker's own configuration names, if it names one.
-fn context_host(config: &Path, chosen: Option<String>) -> Option<String> {
-    let read = |path: PathBuf| -> Option<serde_json::Value> {
-        serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
+/// The newest version of the API that both sides know.
+fn common(address: &str, engine: &SystemVersion) -> Result<ClientVersion, BackendError> {
+    let parse = |text: Option<&str>| {
+        let (major, minor) = text?.split_once('.')?;
+        Some(ClientVersion {
+            major_version: major.parse().ok()?,
+            minor_version: minor.parse().ok()?,
+        })
     };
-    let name = match chosen {
-        Some(name) => name,
-        None => read(config.join("config.json"))?
-            .get("currentContext")?
-            .as_str()?
-            .to_owned(),
+    let newest = bollard::API_DEFAULT_VERSION;
+    // An engine that does not say which versions it speaks is asked in the oldest one.
+    let last = parse(engine.api_version.as_deref()).unwrap_or(OLDEST);
+    let first = parse(engine.min_api_version.as_deref()).unwrap_or(OLDEST);
+    let hint = if first > *newest {
+        "a newer version of this tool may speak it"
+    } else if last < OLDEST {
+        "update the engine: Docker 19.03 is the oldest that will do"
+    } else {
+        return Ok(if last < *newest { last } else { *newest });
     };
-    if name == "default" {
-        return None;
-    }
-    // Docker files a context under the digest of its name.
-    let digest = hex(&Sha256::digest(name.as_bytes()));
-    let meta = read(config.join("contexts/meta").join(digest).join("meta.json"))?;
-    Some(meta.pointer("/Endpoints/docker/Host")?.as_str()?.to_owned())
+    Err(BackendError::Unfit {
+        what: format!(
+            "no common version of the API with the container engine at `{address}`: {} speaks {first} to {last}, this tool \
+             {OLDEST} to {newest}",
+            engine.version.as_deref().unwrap_or("it"),
+        ),
+        hint: Some(hint.to_owned()),
+    })
 }
 
 /// What an error of a request means: the one place that reads the engine's words.
@@ -231,14 +202,19 @@ fn explain(address: &str, verb: &str, error: &Error) -> BackendError {
         cause: cause.trim().to_owned(),
     };
     match error {
-        Error::SocketNotFoundError(_) => BackendError::Unreachable {
-            socket: address.to_owned(),
-            cause: "no such socket".to_owned(),
-        },
         Error::DockerResponseServerError { message, .. } | Error::DockerStreamError { error: message } => {
             if message.contains("no space left on device") {
                 BackendError::DiskFull {
                     cause: message.trim().to_owned(),
+                }
+            } else if NO_GPUS.iter().any(|words| message.contains(words)) {
+                BackendError::Unfit {
+                    what: format!("the container engine has no such GPUs to give: {}", message.trim()),
+                    hint: Some(
+                        "install nvidia-container-toolkit and restart the engine, or name devices as it lists them \
+                         (`nvidia-ctk cdi list`); without --gpus the sweep runs"
+                            .to_owned(),
+                    ),
                 }
             } else {
                 refused(message)
@@ -266,18 +242,15 @@ fn explain(address: &str, verb: &str, error: &Error) -> BackendError {
 
 /// Whether the request never got an answer from the engine.
 pub(super) fn is_transport(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::HyperResponseError { .. } | Error::HyperLegacyError { .. } | Error::IOError { .. }
-    )
+    matches!(error, Error::HyperResponseError { .. } | Error::IOError { .. })
 }
 
-/// Whether the engine says that there is no such thing.
+/// Whether the engine answered "not found".
 pub(super) fn is_not_found(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { status_code: 404, .. })
 }
 
-/// Whether the engine says that something is in the way, such as a name in use: for which Podman has another code.
+/// Whether the engine answered that something is in the way, such as a name in use; Podman has another code for it.
 pub(super) fn is_conflict(error: &Error) -> bool {
     match error {
         Error::DockerResponseServerError { status_code: 409, .. } => true,
@@ -306,39 +279,6 @@ fn chain(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn docker_host_comes_before_the_context_and_the_context_before_the_sockets() {
-        let home = tempfile::tempdir().unwrap();
-        let config = home.path().join(".docker");
-        let meta = config.join("contexts/meta").join(hex(&Sha256::digest(b"desk")));
-        std::fs::create_dir_all(&meta).unwrap();
-        std::fs::write(config.join("config.json"), r#"{"currentContext":"desk"}"#).unwrap();
-        std::fs::write(
-            meta.join("meta.json"),
-            r#"{"Endpoints":{"docker":{"Host":"unix:///desk.sock"}}}"#,
-        )
-        .unwrap();
-        let path = home.path().to_string_lossy().into_owned();
-        let with_home = |name: &str| (name == "HOME").then(|| path.clone());
-        assert_eq!(address(&with_home), "unix:///desk.sock");
-        let with_host = |name: &str| {
-            if name == "DOCKER_HOST" {
-                Some("/x.sock".to_owned())
-            } else {
-                with_home(name)
-            }
-        };
-        assert_eq!(address(&with_host), "unix:///x.sock");
-        let other = |name: &str| {
-            if name == "DOCKER_CONTEXT" {
-                Some("gone".to_owned())
-            } else {
-                with_home(name)
-            }
-        };
-        assert!(address(&other).starts_with("unix:///"));
-    }
 
     #[test]
     fn a_full_disk_and_a_refusal_are_told_apart() {

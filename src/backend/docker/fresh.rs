@@ -5,8 +5,9 @@
 //! directories. Where the engine cannot mount one, the tree is copied into a volume.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions, VolumeCreateRequest};
 use bollard::query_parameters::UploadToContainerOptionsBuilder;
@@ -15,10 +16,11 @@ use tokio::sync::mpsc::Receiver;
 
 use super::engine::Engine;
 use crate::backend::BackendError;
+use crate::run::{Kind, RunDir, tree};
 
 /// How a pristine tree is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Means {
+pub(super) enum FreshMethod {
     /// An overlay over the directory, mounted by the engine.
     Overlay,
     /// A copy of the directory.
@@ -44,22 +46,22 @@ pub(super) struct Fresh<'a> {
 impl Fresh<'_> {
     /// Whether the engine may be able to mount an overlay over this directory: overlay options are separated by
     /// commas and colons, which a path can hold.
-    pub(super) fn means(&self) -> Means {
+    pub(super) fn method(&self) -> FreshMethod {
         let path = self.directory.to_string_lossy();
         if path.contains([',', ':', '\\']) || !self.engine.is_here() {
-            Means::Copy
+            FreshMethod::Copy
         } else {
-            Means::Overlay
+            FreshMethod::Overlay
         }
     }
 
     /// Makes the volumes; the first of them is the workspace.
-    pub(super) async fn make(&self, means: Means) -> Result<Vec<String>, BackendError> {
+    pub(super) async fn make(&self, method: FreshMethod) -> Result<Vec<String>, BackendError> {
         let store = format!("{}-written", self.name);
         let mountpoint = self.volume(&store, HashMap::new()).await?;
-        let made = match means {
-            Means::Overlay => self.overlay(&store, &mountpoint).await,
-            Means::Copy => self.copy(&store).await.map(|()| vec![store.clone()]),
+        let made = match method {
+            FreshMethod::Overlay => self.overlay(&store, &mountpoint).await,
+            FreshMethod::Copy => self.copy(&store).await.map(|()| vec![store.clone()]),
         };
         if made.is_err() {
             self.discard(&[store]).await;
@@ -96,7 +98,7 @@ impl Fresh<'_> {
             header.set_uid(uid.into());
             header.set_gid(gid.into());
             archive
-                .append_data(&mut header, name, std::io::empty())
+                .append_data(&mut header, name, io::empty())
                 .expect("writing to memory does not fail, and these names are short");
         }
         let archive = archive.into_inner().expect("writing to memory does not fail");
@@ -116,15 +118,16 @@ impl Fresh<'_> {
     }
 
     async fn copy(&self, store: &str) -> Result<(), BackendError> {
-        let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(16);
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, io::Error>>(16);
         let (directory, without) = (self.directory.to_owned(), self.without.to_owned());
         tokio::task::spawn_blocking(move || {
-            let sink = std::io::BufWriter::with_capacity(1 << 18, Sink(sender.clone()));
+            let sink = io::BufWriter::with_capacity(1 << 18, Sink(sender.clone()));
             let mut archive = tar::Builder::new(sink);
             archive.follow_symlinks(false);
-            let written = append(&mut archive, &directory, &directory, &without)
+            let written = RunDir::open(&directory)
+                .and_then(|root| append(&mut archive, &root, |path| directory.join(path) != without))
                 .and_then(|()| archive.into_inner())
-                .and_then(|mut sink| std::io::Write::flush(&mut sink));
+                .and_then(|mut sink| io::Write::flush(&mut sink));
             if let Err(error) = written {
                 let _ = sender.blocking_send(Err(error));
             }
@@ -193,44 +196,54 @@ impl Fresh<'_> {
 /// What a volume is filled with.
 enum Archive {
     Whole(Vec<u8>),
-    Stream(Receiver<Result<Bytes, std::io::Error>>),
+    Stream(Receiver<Result<Bytes, io::Error>>),
 }
 
-struct Sink(tokio::sync::mpsc::Sender<Result<Bytes, std::io::Error>>);
+struct Sink(tokio::sync::mpsc::Sender<Result<Bytes, io::Error>>);
 
-impl std::io::Write for Sink {
-    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+impl io::Write for Sink {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         self.0
             .blocking_send(Ok(Bytes::copy_from_slice(piece)))
-            .map_err(|_| std::io::Error::from(std::io::ErrorKind::BrokenPipe))?;
+            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
         Ok(piece.len())
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
+/// Adds a tree to an archive, without what `is_wanted` says no to.
 fn append(
-    archive: &mut tar::Builder<impl std::io::Write>,
-    root: &Path,
-    dir: &Path,
-    without: &Path,
-) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        let path: PathBuf = entry.path();
-        if path == without {
-            continue;
+    archive: &mut tar::Builder<impl io::Write>,
+    root: &RunDir,
+    is_wanted: impl Fn(&Path) -> bool,
+) -> io::Result<()> {
+    tree::walk(root, usize::MAX, |level| {
+        level.entries.retain(|entry| is_wanted(&level.path.join(&entry.name)));
+        for entry in &level.entries {
+            let path = level.path.join(&entry.name);
+            let found = level.stat(&entry.name)?;
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(found.st_mode & 0o7777);
+            header.set_uid(found.st_uid.into());
+            header.set_gid(found.st_gid.into());
+            header.set_mtime(u64::try_from(found.st_mtime).unwrap_or_default());
+            header.set_size(0);
+            match entry.kind {
+                Kind::Dir => {
+                    header.set_entry_type(tar::EntryType::Directory);
+                    archive.append_data(&mut header, path, io::empty())?;
+                }
+                Kind::Link => {
+                    header.set_entry_type(tar::EntryType::Symlink);
+                    archive.append_link(&mut header, path, level.link(&entry.name)?)?;
+                }
+                Kind::File => archive.append_file(path, &mut level.file(&entry.name)?)?,
+                Kind::Other => {}
+            }
         }
-        let kind = entry.file_type()?;
-        let name = path.strip_prefix(root).map_err(std::io::Error::other)?;
-        if kind.is_dir() {
-            archive.append_dir(name, &path)?;
-            append(archive, root, &path, without)?;
-        } else if kind.is_file() || kind.is_symlink() {
-            archive.append_path_with_name(&path, name)?;
-        }
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -1,64 +1,80 @@
-//! The gate of a container that is started ahead of its turn: our end of what `gate/gate.rs` is in the container.
+//! The gate of a container: our end of what `gate/gate.rs` is in the container.
 //!
-//! Both meet in the directory of the attempt, at a socket and a FIFO, whose names are gone before the gate opens. The
-//! socket holds the session back, and tells how it ended, a tenth of a second before the engine does; the FIFO is its
-//! stdout and stderr, so that no byte takes the way through the engine.
+//! Both meet at a socket in a directory of its own, which this user alone can enter and the container sees as a mount.
+//! Who comes to it must be process 1 of that container, must know the secret that the container was given, and must
+//! see the very directory that was made for the attempt. After that the socket has no name any more. It holds the
+//! session back, hands over the pipe that the session prints to, so that no byte takes the way through the engine, and
+//! tells how the session ended, a tenth of a second before the engine does.
 
-use std::fs::{self, File, Permissions};
-use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::pin::Pin;
+use std::fs::File;
+use std::io::{self, IoSlice, PipeWriter, Read as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use bollard::container::LogOutput;
-use bollard::errors::Error;
 use bytes::BytesMut;
-use chrono::{DateTime, Utc};
-use futures_util::Stream;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::pipe::{OpenOptions, Receiver};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::recipe::RUN_DIR;
-use crate::backend::{BackendError, packages};
-use crate::model::Usage;
+use crate::backend::output::{self, Output};
+use crate::backend::toolchain::hex;
+use crate::backend::{leftovers, packages};
+use crate::proc;
+use crate::run::{Identity, Scratch};
+
+mod account;
+mod starvation;
+
+pub(super) use account::{Account, EndReport};
+pub(super) use starvation::{PLAN, Starvation, plan};
 
 /// Where a container sees the program.
 pub(super) const PROGRAM: &str = "/reproduce-flaky/gate";
+/// Where a container sees the directory of the socket.
+pub(super) const DOOR: &str = "/reproduce-flaky/door";
+/// Variable with the secret; the program knows it by the same name.
+pub(super) const SECRET: &str = "REPRODUCE_FLAKY_GATE";
 
 /// The program; empty where it could not be built.
 const BINARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gate"));
 
-const SOCKET: &str = ".gate";
-const OUTPUT: &str = ".output";
+const SOCKET: &str = "socket";
 
-/// How long a started container may take to reach its gate; it does so before the engine says that it is started.
-const ARRIVAL: Duration = Duration::from_secs(10);
-/// Room in the FIFO: with the kernel's 64 KiB a session that prints much is stopped at every piece.
+/// How long a started container may take to reach its gate. It does so before the engine says that it is started, but on
+/// a machine with many times more to do than it can; without a gate, less would be known of the session's end.
+const ARRIVAL: Duration = Duration::from_mins(1);
+/// How long one that comes to the gate may take to say who it is.
+const GREETING: Duration = Duration::from_secs(2);
+/// Room in the pipe: with the kernel's 64 KiB a session that prints much is stopped at every piece.
 const PIPE: usize = 1 << 20;
-/// Largest piece of output that is read at once.
-const PIECE: usize = 1 << 17;
+/// How long process 1 may take to let everything go that it stops.
+const STILL: Duration = Duration::from_secs(2);
+/// Longest line that comes over the socket.
+const LINE: usize = 4 << 10;
 
 /// What a container needs to be held.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct GateMount {
     /// The program, on this machine.
     pub(super) program: PathBuf,
-    /// Directory that the container sees as [`RUN_DIR`].
-    pub(super) dir: PathBuf,
+    /// Directory of the socket, on this machine.
+    pub(super) door: PathBuf,
+    /// What the program has to say.
+    pub(super) secret: String,
 }
 
-impl Place {
+impl GateMount {
     /// What is put in front of the session's own command: with `has_init` it is run as the child of an init process.
-    pub(super) fn command(has_init: bool) -> [String; 4] {
+    /// `shown` is the mounted directory that the program tells us of.
+    pub(super) fn command(has_init: bool, shown: &str) -> [String; 4] {
         let how = if has_init { "hold" } else { "become" };
         [
             PROGRAM.to_owned(),
             how.to_owned(),
-            format!("{RUN_DIR}/{SOCKET}"),
-            format!("{RUN_DIR}/{OUTPUT}"),
+            format!("{DOOR}/{SOCKET}"),
+            shown.to_owned(),
         ]
     }
 }
@@ -74,298 +90,200 @@ pub(super) fn program() -> Result<PathBuf, String> {
     packages::keep_program("gate", BINARY).map_err(|error| error.to_string())
 }
 
-/// A directory for a container that has none of an attempt, below the cache, where the engine finds the program too.
-pub(super) fn try_dir(cache: &Path) -> Result<tempfile::TempDir, BackendError> {
-    let made = tempfile::Builder::new()
-        .prefix("gate-")
-        .permissions(Permissions::from_mode(0o755))
-        .tempdir_in(cache);
-    made.map_err(|error| BackendError::Unfit {
-        what: format!("failed to make a directory in `{}`: {error}", cache.display()),
-        hint: None,
-    })
-}
-
 /// A gate that nobody has come to yet.
 pub(super) struct Gate {
-    names: Names,
+    mount: GateMount,
     listener: UnixListener,
-    output: Receiver,
-}
-
-/// The names of socket and FIFO in a directory, until nobody needs to find them any more.
-struct Names(PathBuf);
-
-impl Drop for Names {
-    fn drop(&mut self) {
-        for name in [SOCKET, OUTPUT] {
-            let _ = fs::remove_file(self.0.join(name));
-        }
-    }
+    /// What the program has to see as the mounted directory.
+    seen: Identity,
+    /// Removed with everything in it once nobody needs to find it any more.
+    _dir: Scratch,
 }
 
 impl Gate {
-    pub(super) fn make(dir: &Path) -> io::Result<Gate> {
-        let names = Names(dir.to_owned());
-        let fifo = dir.join(OUTPUT);
-        make_fifo(&fifo)?;
-        // Whoever the container's user is; the umask has taken that away.
-        fs::set_permissions(&fifo, Permissions::from_mode(0o666))?;
-        let output = OpenOptions::new().open_receiver(&fifo)?;
-        widen(&output);
-        // A socket's path may be 107 bytes long, which that of an attempt easily is not.
-        let opened = File::open(dir)?;
-        let short = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd())).join(SOCKET);
-        let listener = UnixListener::bind(short)?;
-        fs::set_permissions(dir.join(SOCKET), Permissions::from_mode(0o666))?;
+    /// Makes one below the user's cache, where the engine finds the program too. `run` is the directory that the
+    /// container must turn out to have; without one, the door itself stands for it.
+    pub(super) fn make(program: PathBuf, run: Option<Identity>) -> io::Result<Gate> {
+        let cache = packages::cache().map_err(io::Error::other)?;
+        let dir = Scratch::make(&cache, leftovers::GATE)?;
+        // The gate connects as the container's user, whoever that is.
+        let door = dir.dir().make_dir("door", 0o755)?;
+        let seen = run.unwrap_or(door.identity());
+        // A socket's path may be 107 bytes long, which that of a cache easily is not.
+        let short = PathBuf::from(format!("/proc/self/fd/{}", door.as_fd().as_raw_fd()));
+        let listener = UnixListener::bind(short.join(SOCKET))?;
+        door.set_mode_of(SOCKET, 0o666)?;
         Ok(Gate {
-            names,
+            mount: GateMount {
+                program,
+                door: door.path().to_owned(),
+                secret: secret()?,
+            },
             listener,
-            output,
+            seen,
+            _dir: dir,
         })
     }
 
-    /// Waits until the container is at the gate.
-    pub(super) async fn arrival(self) -> Result<Held, String> {
-        let arrived = tokio::time::timeout(ARRIVAL, async {
-            let (mut connection, _) = self.listener.accept().await?;
-            let mut word = [0; 6];
-            connection.read_exact(&mut word).await?;
-            io::Result::Ok(connection)
-        });
-        match arrived.await {
-            Ok(Ok(connection)) => {
-                // Nobody else is to find them, least of all the session.
-                drop(self.names);
-                Ok(Held {
-                    connection,
-                    output: Some(self.output),
-                    said: BytesMut::new(),
-                })
+    pub(super) fn mount(&self) -> &GateMount {
+        &self.mount
+    }
+
+    /// Waits until the container is at the gate whose process 1 is `first`, by the engine's count; others are sent away.
+    pub(super) async fn arrival(self, first: Option<i32>) -> Result<Held, String> {
+        let until = tokio::time::Instant::now() + ARRIVAL;
+        loop {
+            let connection = match tokio::time::timeout_at(until, self.listener.accept()).await {
+                Ok(accepted) => accepted.map_err(|error| error.to_string())?.0,
+                Err(_) => return Err(format!("it was not there within {} s", ARRIVAL.as_secs())),
+            };
+            if !is_process_one(&connection, first) {
+                continue;
             }
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("it was not there within {} s", ARRIVAL.as_secs())),
+            let mut held = Held {
+                connection,
+                said: BytesMut::new(),
+                pipe: None,
+                starvation: Starvation::default(),
+            };
+            let Ok(Some(greeting)) = tokio::time::timeout(GREETING, held.line()).await else {
+                continue;
+            };
+            let Some(seen) = greeting.strip_prefix(&self.mount.secret) else {
+                continue;
+            };
+            if seen.trim() != format!("{} {}", self.seen.device, self.seen.inode) {
+                return Err("its directory is not the one that was made for it".to_owned());
+            }
+            return Ok(held);
         }
     }
 }
 
-#[cfg(target_os = "linux")]
-fn make_fifo(path: &Path) -> io::Result<()> {
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
-    Ok(mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o666), 0)?)
+/// What nobody can guess.
+fn secret() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(hex(&bytes))
 }
 
-/// Elsewhere the program at the gate cannot be built, and nothing comes this far.
-#[cfg(not(target_os = "linux"))]
-fn make_fifo(_: &Path) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+/// Whether the other end is process 1 of the container. Where this process cannot see it, only the secret tells.
+fn is_process_one(connection: &UnixStream, first: Option<i32>) -> bool {
+    let peer = connection.peer_cred().ok().and_then(|peer| peer.pid());
+    match (peer, first) {
+        (Some(0) | None, _) | (_, None) => true,
+        (Some(peer), Some(first)) if peer == first => true,
+        // The engine may count in a namespace of its own, between ours and the container's.
+        (Some(peer), Some(first)) => proc::numbers(peer).contains(&first),
+    }
 }
 
 #[cfg(target_os = "linux")]
-fn widen(output: &Receiver) {
+fn widen(output: &PipeWriter) {
     // More than an ordinary user may have is no reason to have none.
     let _ = rustix::pipe::fcntl_setpipe_size(output, PIPE);
 }
 
 #[cfg(not(target_os = "linux"))]
-fn widen(_: &Receiver) {}
+fn widen(_: &PipeWriter) {}
 
 /// A container that waits at its gate, or, once that is open, one that will tell how it ended.
 pub(super) struct Held {
     connection: UnixStream,
-    output: Option<Receiver>,
     said: BytesMut,
+    /// The pipe that the session is to print to, until it is handed over.
+    pipe: Option<PipeWriter>,
+    /// What was told of threads that were stopped.
+    starvation: Starvation,
 }
 
 impl Held {
-    /// What the session prints.
-    pub(super) fn output(&mut self) -> Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>> {
-        let Some(output) = self.output.take() else {
-            return Box::pin(futures_util::stream::empty());
-        };
-        let pieces = futures_util::stream::unfold((output, BytesMut::new()), |(mut output, mut buffer)| async {
-            buffer.reserve(PIECE);
-            match output.read_buf(&mut buffer).await {
-                Ok(0) => None,
-                Ok(_) => {
-                    let message = buffer.split().freeze();
-                    Some((Ok(LogOutput::StdOut { message }), (output, buffer)))
-                }
-                Err(err) => Some((Err(Error::IOError { err }), (output, buffer))),
-            }
-        });
-        Box::pin(pieces)
+    /// Makes the pipe that the session prints to, and returns our end of it.
+    pub(super) fn pipe(&mut self) -> io::Result<Output> {
+        let (reader, writer) = io::pipe()?;
+        widen(&writer);
+        self.pipe = Some(writer);
+        output::of_pipe(reader)
     }
 
     /// Lets the session run. `false` if it is not there any more.
     pub(super) async fn open(&mut self) -> bool {
         let is_gone =
             !matches!(self.connection.try_read(&mut [0; 1]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        !is_gone && self.connection.write_all(b"g").await.is_ok()
+        // Ours goes with it: what is left of the pipe is the session's.
+        let pipe = self.pipe.take();
+        !is_gone && self.hand_over(pipe.as_ref()).await.is_ok()
+    }
+
+    async fn hand_over(&self, pipe: Option<&PipeWriter>) -> io::Result<()> {
+        let descriptors: Vec<BorrowedFd<'_>> = pipe.iter().map(|pipe| pipe.as_fd()).collect();
+        loop {
+            self.connection.writable().await?;
+            let sent = self.connection.try_io(Interest::WRITABLE, || {
+                let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+                let mut beside = SendAncillaryBuffer::new(&mut room);
+                if !descriptors.is_empty() {
+                    beside.push(SendAncillaryMessage::ScmRights(&descriptors));
+                }
+                Ok(sendmsg(
+                    &self.connection,
+                    &[IoSlice::new(b"g")],
+                    &mut beside,
+                    SendFlags::NOSIGNAL,
+                )?)
+            });
+            match sent {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other.map(|_| ()),
+            }
+        }
     }
 
     /// Waits for the account of the end; `None` if there will be none. May be dropped and called again.
-    pub(super) async fn report(&mut self) -> Option<Report> {
-        while !self.said.ends_with(b"\n") {
+    pub(super) async fn report(&mut self) -> Option<EndReport> {
+        loop {
+            let line = self.line().await?;
+            if !self.starvation.take(&line) {
+                return EndReport::parse(&line);
+            }
+        }
+    }
+
+    /// What was told so far of threads that were stopped.
+    pub(super) fn starvation(&self) -> &Starvation {
+        &self.starvation
+    }
+
+    /// Has no thread stopped any more, from here on. The session's end, if it comes meanwhile, is returned.
+    pub(super) async fn hold_still(&mut self) -> Option<EndReport> {
+        if !self.starvation.means.is_had() || self.starvation.is_still {
+            return None;
+        }
+        let told = async {
+            self.connection.writable().await.ok()?;
+            let _ = self.connection.try_write(b"p");
+            while !self.starvation.is_still {
+                let line = self.line().await?;
+                if !self.starvation.take(&line) {
+                    return EndReport::parse(&line);
+                }
+            }
+            None
+        };
+        tokio::time::timeout(STILL, told).await.ok().flatten()
+    }
+
+    /// The next line that comes over the connection; `None` if that ends, or the line does not. May be dropped and
+    /// called again.
+    async fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.said.iter().position(|byte| *byte == b'\n') {
+                return Some(String::from_utf8_lossy(&self.said.split_to(end + 1)).into_owned());
+            }
             match self.connection.read_buf(&mut self.said).await {
-                Ok(read) if read > 0 => {}
+                Ok(read) if read > 0 && self.said.len() <= LINE => {}
                 Ok(_) | Err(_) => return None,
             }
         }
-        Report::parse(&String::from_utf8_lossy(&self.said))
-    }
-}
-
-/// What process 1 of a container has to say of the session's end.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Account {
-    /// Nothing: it is not ours, or has become the session.
-    NotKept,
-    /// Nothing yet.
-    Awaited,
-    /// It is gone without a word: somebody outside killed it, or the memory limit did.
-    Missing,
-    /// This.
-    Given(Report),
-}
-
-impl Account {
-    /// Of a container with a gate: with an init process, the gate's program stays.
-    pub(super) fn of(has_gate: bool, has_init: bool) -> Account {
-        if has_gate && has_init {
-            Account::Awaited
-        } else {
-            Account::NotKept
-        }
-    }
-
-    /// Takes in what came over the connection before it ended.
-    pub(super) fn take(&mut self, report: Option<Report>) {
-        if *self == Account::Awaited {
-            *self = report.map_or(Account::Missing, Account::Given);
-        }
-    }
-
-    /// What was told.
-    pub(super) fn report(&self) -> Option<&Report> {
-        match self {
-            Account::Given(report) => Some(report),
-            Account::NotKept | Account::Awaited | Account::Missing => None,
-        }
-    }
-
-    /// Whether the session's end was brought about from outside of its container.
-    pub(super) fn is_interfered_with(&self) -> bool {
-        match self {
-            Account::Given(report) => report.forwarded != 0,
-            Account::Missing => true,
-            Account::NotKept | Account::Awaited => false,
-        }
-    }
-}
-
-/// How a session ended, as process 1 of its container tells it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Report {
-    /// Exit code; 128 + signal where a signal ended it.
-    pub(super) code: i32,
-    signal: i32,
-    /// The last signal that came from outside, 0 if none did.
-    forwarded: i32,
-    /// Whether no process of the container is left.
-    is_gone: bool,
-    /// Processes that the memory limit killed; -1 where that cannot be known from inside.
-    pub(super) oom_kills: i64,
-    /// When the program was started, by the gate.
-    pub(super) started_at: Option<DateTime<Utc>>,
-    /// When it ended.
-    pub(super) finished_at: Option<DateTime<Utc>>,
-    /// What it used.
-    pub(super) usage: Option<Usage>,
-}
-
-impl Report {
-    fn parse(line: &str) -> Option<Report> {
-        let mut report = Report::default();
-        let mut usage = Usage::default();
-        let seconds = |micros: i64| micros as f64 / 1e6;
-        for word in line.split_whitespace() {
-            let (name, value) = word.split_once('=')?;
-            let number: i64 = value.parse().ok()?;
-            let time = || DateTime::from_timestamp_micros(number);
-            match name {
-                "code" => report.code = i32::try_from(number).ok()?,
-                "signal" => report.signal = i32::try_from(number).ok()?,
-                "forwarded" => report.forwarded = i32::try_from(number).ok()?,
-                "gone" => report.is_gone = number == 1,
-                "oom" => report.oom_kills = number,
-                "started_us" => report.started_at = time(),
-                "finished_us" => report.finished_at = time(),
-                "user_us" => usage.user_s = seconds(number),
-                "system_us" => usage.system_s = seconds(number),
-                "max_rss_kb" => usage.max_rss_bytes = u64::try_from(number).ok()? * 1024,
-                _ => {}
-            }
-        }
-        // Nothing that runs Python does so without memory.
-        report.usage = (usage.max_rss_bytes > 0).then_some(usage);
-        report.finished_at.is_some().then_some(report)
-    }
-
-    /// Whether nobody but us, if we did, asked the program to end: then its end is an answer even if the engine is gone.
-    pub(super) fn is_own_end(&self, is_signalled: bool) -> bool {
-        self.forwarded == 0 || is_signalled
-    }
-
-    /// Whether the engine could add nothing: the program ended by itself with a code, nothing is left of it, nobody
-    /// interfered from outside and no limit did.
-    pub(super) fn is_whole(&self, has_memory_limit: bool) -> bool {
-        let has_no_kills = self.oom_kills == 0 || (self.oom_kills < 0 && !has_memory_limit);
-        self.signal == 0 && self.forwarded == 0 && self.is_gone && has_no_kills
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LINE: &str = "code=0 signal=0 forwarded=0 gone=1 oom=0 started_us=1000000 finished_us=2000000 user_us=250000 \
-                        system_us=50000 max_rss_kb=2048\n";
-
-    #[test]
-    fn an_account_that_leaves_questions_is_left_to_the_engine() {
-        let is_whole = |line: &str, limit: bool| Report::parse(line).unwrap().is_whole(limit);
-        assert!(is_whole(LINE, true));
-        assert!(is_whole(&LINE.replace("code=0", "code=137"), true));
-        for (from, to) in [
-            ("signal=0", "signal=9"),
-            ("forwarded=0", "forwarded=15"),
-            ("gone=1", "gone=0"),
-            ("oom=0", "oom=1"),
-        ] {
-            assert!(!is_whole(&LINE.replace(from, to), false), "{to}");
-        }
-        assert!(is_whole(&LINE.replace("oom=0", "oom=-1"), false));
-        assert!(!is_whole(&LINE.replace("oom=0", "oom=-1"), true));
-    }
-
-    #[test]
-    fn what_is_cut_short_is_no_account() {
-        let report = Report::parse(LINE).unwrap();
-        assert_eq!(
-            (
-                report.started_at.unwrap().timestamp(),
-                report.finished_at.unwrap().timestamp()
-            ),
-            (1, 2)
-        );
-        let usage = report.usage.unwrap();
-        assert_eq!(
-            (usage.user_s, usage.system_s, usage.max_rss_bytes),
-            (0.25, 0.05, 2 << 20)
-        );
-        assert_eq!(Report::parse("code=0 signal=0 forwarded"), None);
-        assert_eq!(Report::parse("code=0"), None);
-        assert_eq!(Report::parse("code=99999999999999999999"), None);
     }
 }

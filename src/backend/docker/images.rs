@@ -59,6 +59,23 @@ async fn load(engine: &Engine, archive: &Path) -> Result<(), BackendError> {
     Ok(())
 }
 
+/// Fetches an image from its registry.
+pub(super) async fn pull(engine: &Engine, name: &str) -> Result<(), BackendError> {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    // Without a tag the engine would fetch all that there are.
+    let from = if last.contains([':', '@']) {
+        name.to_owned()
+    } else {
+        format!("{name}:latest")
+    };
+    let options = CreateImageOptionsBuilder::default().from_image(&from).build();
+    let mut answers = engine.docker.create_image(Some(options), None, None);
+    while let Some(answer) = answers.next().await {
+        answer.map_err(|error| engine.explain("pull the image", &error))?;
+    }
+    Ok(())
+}
+
 pub(super) async fn find_image(engine: &Engine, name: &str) -> Result<(String, ImageConfig), BackendError> {
     let missing = || BackendError::ImageMissing { image: name.to_owned() };
     let found = engine.docker.inspect_image(name).await.map_err(|error| {
@@ -71,7 +88,7 @@ pub(super) async fn find_image(engine: &Engine, name: &str) -> Result<(String, I
     Ok((found.id.ok_or_else(missing)?, found.config.unwrap_or_default()))
 }
 
-/// Makes the engine know the empty root, unless it does already, and returns what to start.
+/// Imports the empty root unless the engine has it already, and returns the image to start.
 pub(super) async fn import(engine: &Engine, root: &HostRoot) -> Result<String, BackendError> {
     let name = format!("{HOST_REPOSITORY}:{}", root.tag());
     if let Ok((id, _)) = find_image(engine, &name).await {

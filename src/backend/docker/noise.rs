@@ -8,13 +8,14 @@ use super::removal::SWEEP;
 use super::session::{self, Running};
 use super::{Docker, container_name};
 use crate::backend::{BackendError, noise};
-use crate::model::spec::{Container, Recipe as Part};
+use crate::spec::{Container, Recipe as Part};
 
 /// Label with the number of cores that are kept busy.
 const NOISE: &str = "reproduce-flaky.noise";
 
 impl Docker {
-    /// Starts it, by the image's Python or else its shell, on the CPUs of the sessions and without their other limits.
+    /// Starts the noise by the image's Python, or else by its shell, on the CPUs of the sessions and without their other
+    /// limits.
     pub(super) async fn start_noise(&self, sweep: &Path) -> Result<(), BackendError> {
         let Some(cores) = self.spec().container.noise else {
             return Ok(());
@@ -43,7 +44,7 @@ impl Docker {
             container: Container {
                 cpuset: self.spec().container.cpuset.clone(),
                 network: Some("none".to_owned()),
-                // An init process would hide that there is no such program.
+                // An init process would hide that the image has no such program.
                 without: vec![Part::Init, Part::ShmSize],
                 ..Container::default()
             },

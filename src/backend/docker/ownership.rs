@@ -1,9 +1,9 @@
-//! Whose the files are that a container leaves: the caller's, also where the container ran as somebody else.
+//! Whose the files are that a container leaves: the caller's, also where the container ran as somebody else. None of them
+//! runs as its owner any more.
 
 use std::collections::HashMap;
-use std::fs::Metadata;
-use std::os::unix::fs::{MetadataExt, lchown};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +13,9 @@ use super::removal::Remover;
 use super::session::launch;
 use crate::backend::Session as _;
 use crate::backend::host::Bind;
+use crate::backend::leftovers;
+use crate::run::tree::{self, Level};
+use crate::run::{Kind, RunDir, Scratch};
 
 /// Gives each file named in a list, one a NUL-terminated path, to a user and group.
 const CHOWN: &str = "import os, sys
@@ -23,18 +26,19 @@ for path in open('/reproduce-flaky/paths', 'rb').read().split(b'\\0'):
     except OSError:
         pass";
 
+/// The list's name on this machine.
+const LIST: &str = "paths";
+
 /// Longest time a hand-over may take; it must not keep the next iteration from starting.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What is to be handed over when a session has ended.
+/// A directory whose files are to be the caller's.
 #[derive(Clone, Debug)]
 pub(super) struct Ownership {
-    /// Directory of the attempt: everything in it is the caller's.
-    pub(super) run_dir: PathBuf,
-    /// The sweep's directory, where the session can write to it: only what the session made there.
-    pub(super) workspace: Option<PathBuf>,
-    /// When the session started.
-    pub(super) since: SystemTime,
+    /// What one session wrote to, or the workspace of all.
+    pub(super) dir: Arc<RunDir>,
+    /// Only what was made from then on, as in a workspace; `None` for everything.
+    pub(super) since: Option<SystemTime>,
     /// Image that has the Python to do it with.
     pub(super) image: String,
     /// Labels of the helper.
@@ -49,19 +53,19 @@ impl Ownership {
     pub(super) async fn restore(self, engine: &Arc<Engine>, remover: &Arc<Remover>) {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let ownership = self.clone();
-        let Ok(found) = tokio::task::spawn_blocking(move || ownership.foreign(uid)).await else {
+        let Ok(unchanged) = tokio::task::spawn_blocking(move || ownership.take_back(uid, gid)).await else {
             return;
         };
-        let unchanged: Vec<&Found> = found
-            .iter()
-            .filter(|found| lchown(&found.path, Some(uid), Some(gid)).is_err())
-            .collect();
         if !unchanged.is_empty() {
-            let list: Vec<u8> = unchanged
-                .iter()
-                .flat_map(|found| found.inside.bytes().chain([0]))
-                .collect();
-            let _ = tokio::time::timeout(PATIENCE, self.hand_over(engine, remover, &list, uid, gid)).await;
+            let _ = tokio::time::timeout(PATIENCE, self.hand_over(engine, remover, &unchanged, uid, gid)).await;
+        }
+    }
+
+    /// Where the helper sees the directory.
+    fn inside(&self) -> &'static str {
+        match self.since {
+            None => RUN_DIR,
+            Some(_) => WORKSPACE,
         }
     }
 
@@ -74,17 +78,16 @@ impl Ownership {
         uid: u32,
         gid: u32,
     ) -> Option<()> {
-        let file = tempfile::NamedTempFile::new().ok()?;
-        std::fs::write(file.path(), list).ok()?;
-        let mut binds = vec![
-            Bind::writable(&self.run_dir, RUN_DIR),
-            Bind::read_only(file.path(), "/reproduce-flaky/paths"),
+        let place = Scratch::make(&std::env::temp_dir(), leftovers::TEMPORARY).ok()?;
+        place
+            .dir()
+            .new_file(LIST)
+            .and_then(|mut file| file.write_all(list))
+            .ok()?;
+        let binds = vec![
+            Bind::writable(self.dir.path(), self.inside()),
+            Bind::read_only(&place.path().join(LIST), "/reproduce-flaky/paths"),
         ];
-        binds.extend(
-            self.workspace
-                .iter()
-                .map(|workspace| Bind::writable(workspace, WORKSPACE)),
-        );
         let recipe = Recipe {
             python: "python3".to_owned(),
             image: self.image.clone(),
@@ -109,65 +112,90 @@ impl Ownership {
         Some(())
     }
 
-    fn foreign(&self, uid: u32) -> Vec<Found> {
-        let mut found = Vec::new();
-        walk(&self.run_dir, &self.run_dir, RUN_DIR, None, uid, &mut found);
-        if let Some(workspace) = &self.workspace {
-            // File systems stamp with a clock of a few milliseconds' grain.
-            let since = self.since.checked_sub(Duration::from_secs(1)).unwrap_or(self.since);
-            walk(workspace, workspace, WORKSPACE, Some(since), uid, &mut found);
-        }
-        found
+    /// Does what this process may do itself, and returns the files that are left, as the helper's list.
+    fn take_back(&self, uid: u32, gid: u32) -> Vec<u8> {
+        use std::os::unix::ffi::OsStrExt;
+        // File systems stamp with a clock of a few milliseconds' grain.
+        let since = self
+            .since
+            .map(|since| since.checked_sub(Duration::from_secs(1)).unwrap_or(since));
+        let mut unchanged = Vec::new();
+        let _ = tree::walk(&self.dir, usize::MAX, |level| {
+            // A workspace may hold a hundred thousand files: only those are looked at whose directory has changed.
+            let has_changed = since.is_none_or(|since| level.changed_at().is_ok_and(|at| at >= since));
+            for entry in &level.entries {
+                // A file that was there before may have been made one that runs as its owner.
+                if let (Kind::File, Some(since)) = (entry.kind, since) {
+                    let _ = disarm(level, Path::new(&entry.name), since);
+                }
+                if entry.kind != Kind::Dir && !has_changed {
+                    continue;
+                }
+                if since.is_some_and(|since| level.made_at(&entry.name).is_ok_and(|at| at < since)) {
+                    continue;
+                }
+                if take(level, entry.kind, Path::new(&entry.name), uid, gid).is_err() {
+                    let path = Path::new(self.inside()).join(level.path).join(&entry.name);
+                    unchanged.extend_from_slice(path.as_os_str().as_bytes());
+                    unchanged.push(0);
+                }
+            }
+            Ok(())
+        });
+        unchanged
     }
 }
 
-/// A file of somebody else's.
-struct Found {
-    path: PathBuf,
-    /// Its path in the container.
-    inside: String,
-}
-
-/// Collects what is not `uid`'s; with `since` only what was made from then on, looking at single files only where
-/// their directory has changed, since a workspace may hold a hundred thousand of them.
-fn walk(root: &Path, dir: &Path, inside: &str, since: Option<SystemTime>, uid: u32, found: &mut Vec<Found>) {
-    let Ok(entries) = std::fs::read_dir(dir) else { return };
-    let has_changed = since.is_none_or(|since| {
-        dir.symlink_metadata()
-            .and_then(|metadata| metadata.modified())
-            .is_ok_and(|modified| modified >= since)
-    });
-    for entry in entries.flatten() {
-        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if !is_dir && !has_changed {
-            continue;
-        }
-        let path = entry.path();
-        if let Ok(metadata) = path.symlink_metadata()
-            && metadata.uid() != uid
-            && since.is_none_or(|since| is_made_since(&metadata, since))
-            && let Ok(below) = path.strip_prefix(root)
-        {
-            found.push(Found {
-                inside: format!("{inside}/{}", below.display()),
-                path: path.clone(),
-            });
-        }
-        if is_dir {
-            walk(root, &path, inside, since, uid, found);
-        }
+/// Makes a program that has changed since then one that runs as whoever starts it.
+fn disarm(level: &Level<'_>, name: &Path, since: SystemTime) -> io::Result<()> {
+    let found = level.stat(name.as_os_str())?;
+    let seconds = since
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    if found.st_mode & ARMED != 0 && u64::try_from(found.st_ctime).unwrap_or_default() >= seconds {
+        level.set_mode(name.as_os_str(), found.st_mode & !ARMED & 0o7777)?;
     }
+    Ok(())
 }
 
-fn is_made_since(metadata: &Metadata, since: SystemTime) -> bool {
-    let changed = || {
-        u64::try_from(metadata.ctime())
-            .ok()
-            .map(|s| SystemTime::UNIX_EPOCH + Duration::from_secs(s + 1))
-    };
-    metadata
-        .created()
-        .ok()
-        .or_else(changed)
-        .is_some_and(|made| made >= since)
+/// The bits of a program that runs as its owner, or with its group.
+const ARMED: u32 = 0o6000;
+
+/// Makes an entry the caller's, and a program one that runs as whoever starts it.
+fn take(level: &Level<'_>, kind: Kind, name: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    let found = level.stat(name.as_os_str())?;
+    if found.st_uid != uid {
+        level.give_to(name.as_os_str(), uid, gid)?;
+    }
+    if kind == Kind::File && found.st_mode & ARMED != 0 {
+        level.set_mode(name.as_os_str(), found.st_mode & !ARMED & 0o7777)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_program_of_the_users_own_that_did_not_change_keeps_its_bits() {
+        let place = tempfile::tempdir().unwrap();
+        let tool = place.path().join("tool");
+        fs::write(&tool, "").unwrap();
+        let bits_after = |since: SystemTime| {
+            fs::set_permissions(&tool, Permissions::from_mode(0o4755)).unwrap();
+            tree::walk(&RunDir::open(place.path()).unwrap(), 1, |level| {
+                disarm(level, Path::new("tool"), since)
+            })
+            .unwrap();
+            fs::metadata(&tool).unwrap().permissions().mode() & 0o7777
+        };
+        let (now, hour) = (SystemTime::now(), Duration::from_hours(1));
+        assert_eq!(bits_after(now + hour), 0o4755);
+        assert_eq!(bits_after(now - hour), 0o755);
+    }
 }

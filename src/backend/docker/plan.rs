@@ -6,16 +6,19 @@ use std::sync::OnceLock;
 
 use bollard::models::ImageConfig;
 
-use super::recipe::{self, Instance, PACKAGES_DIR, PLUGIN_DIR, RUN_DIR, Recipe, TMPFS, WORKSPACE};
+use super::gate;
+use super::recipe::{self, Instance, PACKAGES_DIR, PLUGIN_DIR, RUN_DIR, Recipe, Run, TMPFS, WORKSPACE};
 use crate::backend::environment::{self, Environment, MARK};
 use crate::backend::host::{self, Bind, HostRoot};
 use crate::backend::packages::Packages;
-use crate::backend::toolchain::Report;
-use crate::backend::{Attempt, BackendError};
-use crate::model::spec::Recipe as Part;
-use crate::model::{Spec, Workspace};
+use crate::backend::toolchain::Toolchain;
+use crate::backend::{Attempt, BackendError, one_core, packages};
+use crate::proc;
+use crate::spec::Recipe as Part;
+use crate::spec::{Perturbation, SETTINGS_FILE, Spec, Workspace};
 
 mod cores;
+mod home;
 
 /// What the containers are made from.
 #[derive(Clone, Debug)]
@@ -35,12 +38,12 @@ pub(super) struct Plan {
     environment: Environment,
     /// Whether the engine's paths are this machine's.
     is_here: bool,
-    /// Home of the container's user, once it was asked.
+    /// Home of the container's user, once a container has told.
     pub(super) home: OnceLock<PathBuf>,
 }
 
 impl Plan {
-    /// For an image of the user's.
+    /// The plan for an image of the user's.
     pub(super) fn named(
         spec: &Spec,
         plugin: Option<&Path>,
@@ -67,12 +70,12 @@ impl Plan {
         })
     }
 
-    /// For this machine's own Python. Returns the root to import too; its image is for the caller to fill in.
+    /// The plan for this machine's own Python, and the root to import; the caller fills in the imported image.
     pub(super) fn host(
         spec: &Spec,
         plugin: Option<&Path>,
         is_rootless: bool,
-        report: &Report,
+        report: &Toolchain,
         packages: Option<&Packages>,
     ) -> Result<(Plan, HostRoot), BackendError> {
         let mut recipe = common(spec, true)?;
@@ -148,8 +151,37 @@ impl Plan {
             environment.set(MARK, attempt.name.as_str());
         }
         let mut instance = self.complete(&attempt.argv, environment);
-        instance.binds.push(Bind::writable(&attempt.dir, RUN_DIR));
+        instance.cpu = self.cpu(attempt.iteration);
+        let starve = self.spec.container.starve.as_ref();
+        instance.starvation = starve.map(|starve| gate::plan(starve, self.spec.seed(attempt.iteration)));
+        instance.run = Some(Run {
+            dir: attempt.dir.clone(),
+            identity: attempt.dirs.as_ref().map(|dirs| dirs.session.identity()),
+        });
+        if self.spec.container.workspace == Workspace::Rw {
+            for sweep in &attempt.guarded {
+                instance.guard(&self.spec.directory, sweep);
+            }
+            // What lies in there is believed, and run, by every sweep of this user.
+            if let Ok(cache) = packages::cache()
+                && self.is_here
+                && cache.is_dir()
+            {
+                instance.guard(&self.spec.directory, &cache);
+            }
+        }
         instance
+    }
+
+    /// The one CPU of an iteration that is to run on one alone.
+    fn cpu(&self, iteration: u32) -> Option<usize> {
+        if !self.spec.is_under(Perturbation::OneCore) {
+            return None;
+        }
+        let listed = self.spec.container.cpuset.as_deref().and_then(one_core::listed);
+        // Of another machine only the first is known to be there.
+        let others = || if self.is_here { one_core::here() } else { vec![0] };
+        Some(one_core::one(&listed.unwrap_or_else(others), iteration))
     }
 
     fn complete(&self, argv: &[String], mut environment: Environment) -> Instance {
@@ -168,6 +200,12 @@ impl Plan {
                 is_writable: self.spec.container.workspace == Workspace::Rw,
             });
         }
+        // A session could otherwise decide what the next sweep runs on this machine.
+        let settings = self.spec.directory.join(SETTINGS_FILE);
+        let is_file = settings.symlink_metadata().is_ok_and(|found| found.is_file());
+        if self.is_here && is_file && self.spec.container.workspace == Workspace::Rw {
+            binds.push(Bind::read_only(&settings, &format!("{WORKSPACE}/{SETTINGS_FILE}")));
+        }
         if let Some((bind, variable)) = self.hf_cache(&environment) {
             if let Some(target) = variable {
                 environment.set("HF_HOME", target);
@@ -182,55 +220,6 @@ impl Plan {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
             ..Instance::default()
-        }
-    }
-
-    /// The caller's Hugging Face cache, if there is one, where the session's programs look for it; with the
-    /// variable that tells them, if they would not.
-    fn hf_cache(&self, environment: &Environment) -> Option<(Bind, Option<String>)> {
-        if !self.spec.container.has(Part::HfCache) || !self.is_here {
-            return None;
-        }
-        let source = caller("HF_HOME")
-            .map(PathBuf::from)
-            .or_else(|| Some(PathBuf::from(caller("HOME")?).join(".cache/huggingface")))
-            .filter(|dir| dir.is_absolute() && dir.is_dir())?;
-        match &self.image {
-            Image::Host { .. } => {
-                let target = environment
-                    .get("HF_HOME")
-                    .unwrap_or("/reproduce-flaky/huggingface")
-                    .to_owned();
-                Some((Bind::read_only(&source, &target), Some(target)))
-            }
-            Image::Named { config, .. } => {
-                let own = config.env.as_deref().unwrap_or_default();
-                let target = match environment.get("HF_HOME").or_else(|| environment::find(own, "HF_HOME")) {
-                    Some(dir) => dir.to_owned(),
-                    None => format!("{}/.cache/huggingface", self.home()?.display()),
-                };
-                Some((Bind::read_only(&source, &target), None))
-            }
-        }
-    }
-
-    /// Home of the container's user: its own answer, else what follows from its name.
-    fn home(&self) -> Option<PathBuf> {
-        match self.home.get() {
-            Some(home) => home.is_absolute().then(|| home.clone()),
-            None => (self.uid() == Some(0)).then(|| PathBuf::from("/root")),
-        }
-    }
-
-    /// Id of the container's user; `None` for a name that only the image knows.
-    pub(super) fn uid(&self) -> Option<u32> {
-        let user = match &self.image {
-            Image::Host { .. } => self.recipe.user.as_deref(),
-            Image::Named { config, .. } => self.recipe.user.as_deref().or(config.user.as_deref()),
-        };
-        match user.and_then(|user| user.split(':').next()) {
-            None | Some("" | "root") => Some(0),
-            Some(user) => user.parse().ok(),
         }
     }
 
@@ -281,9 +270,24 @@ fn common(spec: &Spec, is_here: bool) -> Result<Recipe, BackendError> {
             .collect(),
         user: container.user.clone(),
         ulimits: recipe::ulimits(container)?,
+        pids: pids(spec, proc::most_pids()),
         container: container.clone(),
         ..Recipe::default()
     })
+}
+
+/// Processes and threads that a container may have at a time; `None` for any number. Half of what this machine can have
+/// stays its own, whatever the sessions of all jobs do at once.
+fn pids(spec: &Spec, of_machine: Option<u32>) -> Option<i64> {
+    /// Several times what sixteen workers have, each with a pool of threads for every one of sixty cores.
+    const USUAL: u32 = 16_384;
+    /// What any session gets.
+    const LEAST: u32 = 1024;
+    let most = spec.container.pids_limit.unwrap_or_else(|| {
+        let share = of_machine.map_or(USUAL, |all| all / 2 / spec.jobs.max(1));
+        share.clamp(LEAST, USUAL)
+    });
+    (most > 0).then_some(i64::from(most))
 }
 
 /// Mounts the plugin's directory and returns where it is inside.
@@ -292,7 +296,7 @@ fn mount_plugin(recipe: &mut Recipe, plugin: Option<&Path>) -> Vec<String> {
     plugin.map(|_| PLUGIN_DIR.to_owned()).into_iter().collect()
 }
 
-fn host_environment(spec: &Spec, report: &Report) -> Environment {
+fn host_environment(spec: &Spec, report: &Toolchain) -> Environment {
     let mut environment = Environment::of(spec, caller, |_| None);
     environment.set_default("HOME", "/tmp");
     environment.set_default("LANG", "C.UTF-8");
@@ -317,78 +321,4 @@ fn caller(name: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::backend::tests::spec;
-    use crate::model::EnvVar;
-
-    fn attempt() -> Attempt {
-        Attempt {
-            sweep: "/logs/serial".into(),
-            iteration: 7,
-            name: "run007.here-1-1".to_owned(),
-            dir: "/logs/serial/.attempts/run007.here-1-1".into(),
-            argv: ["python3", "-m", "pytest"].map(str::to_owned).to_vec(),
-            env: vec![("REPRODUCE_FLAKY_ITERATION".to_owned(), "7".to_owned())],
-            dir_env: vec![
-                ("DYN_TEST_OUTPUT_PATH".to_owned(), String::new()),
-                ("TRAIL".to_owned(), "trail".to_owned()),
-            ],
-        }
-    }
-
-    fn value<'a>(instance: &'a Instance, name: &str) -> Option<&'a str> {
-        instance
-            .env
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    #[test]
-    fn a_session_knows_its_iteration_its_directory_and_the_images_modules() {
-        let config = ImageConfig {
-            env: Some(vec!["PYTHONPATH=/app".to_owned()]),
-            ..ImageConfig::default()
-        };
-        let plan = Plan::named(&spec("app"), Some(Path::new("/cache")), true, "sha256:1", config).unwrap();
-        let instance = plan.session(&attempt());
-        assert_eq!(value(&instance, "PYTHONPATH"), Some("/reproduce-flaky/plugin:/app"));
-        assert_eq!(value(&instance, "DYN_TEST_OUTPUT_PATH"), Some("/reproduce-flaky/run"));
-        assert_eq!(value(&instance, "TRAIL"), Some("/reproduce-flaky/run/trail"));
-        assert_eq!(value(&instance, "REPRODUCE_FLAKY_ITERATION"), Some("7"));
-        assert_eq!(instance.argv[0], "python3");
-    }
-
-    #[test]
-    fn values_given_on_the_command_line_are_no_secrets() {
-        let mut spec = spec("app");
-        spec.pass_env = vec!["HF_TOKEN".to_owned(), "GIVEN".to_owned()];
-        spec.env = vec![
-            EnvVar {
-                name: "GIVEN".to_owned(),
-                value: Some("x".to_owned()),
-            },
-            EnvVar {
-                name: "NAMED".to_owned(),
-                value: None,
-            },
-        ];
-        let plan = Plan::named(&spec, None, true, "sha256:1", ImageConfig::default()).unwrap();
-        assert_eq!(plan.secrets(), ["NAMED", "HF_TOKEN"]);
-    }
-
-    #[test]
-    fn the_user_of_a_container_is_the_flags_then_the_images_then_root() {
-        let config = ImageConfig {
-            user: Some("1000:1000".to_owned()),
-            ..ImageConfig::default()
-        };
-        let mut spec = spec("app");
-        let uid = |spec: &Spec, config: &ImageConfig| Plan::named(spec, None, true, "x", config.clone()).unwrap().uid();
-        assert_eq!(uid(&spec, &ImageConfig::default()), Some(0));
-        assert_eq!(uid(&spec, &config), Some(1000));
-        spec.container.user = Some("app".to_owned());
-        assert_eq!(uid(&spec, &config), None);
-    }
-}
+mod tests;

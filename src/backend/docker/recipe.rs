@@ -5,15 +5,20 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use bollard::models::{
-    ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
-    ResourcesUlimits,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions, ResourcesUlimits,
 };
 
 use super::gate;
-use super::lacks::Lacks;
-use crate::backend::BackendError;
+use super::unsupported::Unsupported;
 use crate::backend::host::Bind;
-use crate::model::spec::{Container, Recipe as Part};
+use crate::run::Identity;
+use crate::spec::{Container, Recipe as Part};
+
+mod given;
+
+use given::{device_request, is_cdi};
+
+pub(super) use given::{ulimits, volume};
 
 /// Where a session sees the directory of its attempt.
 pub(super) const RUN_DIR: &str = "/reproduce-flaky/run";
@@ -25,7 +30,6 @@ pub(super) const PACKAGES_DIR: &str = "/reproduce-flaky/packages";
 pub(super) const WORKSPACE: &str = "/workspace";
 
 const SHM_SIZE: u64 = 10 << 30;
-const ULIMITS: [&str; 3] = ["memlock=-1", "stack=67108864", "nofile=65536"];
 /// What stands in for an init process.
 const INIT: &str = include_str!("../init.py");
 
@@ -53,6 +57,8 @@ pub(super) struct Recipe {
     pub(super) container: Container,
     /// Limits, already read.
     pub(super) ulimits: Vec<(String, i64, i64)>,
+    /// Processes and threads it may have at a time; any number if `None`.
+    pub(super) pids: Option<i64>,
 }
 
 /// What differs from one container to the next.
@@ -64,31 +70,84 @@ pub(super) struct Instance {
     pub(super) env: Vec<(String, String)>,
     /// More directories.
     pub(super) binds: Vec<Bind>,
+    /// Directory of the attempt, which it sees as [`RUN_DIR`].
+    pub(super) run: Option<Run>,
+    /// What keeps it from directories that its workspace holds.
+    pub(super) guards: Vec<Mount>,
     /// Volume mounted as the workspace instead of a directory.
     pub(super) workspace_volume: Option<String>,
+    /// The one CPU it may run on.
+    pub(super) cpu: Option<usize>,
+    /// How process 1 starves the session, if it is held.
+    pub(super) starvation: Option<String>,
     /// Labels.
     pub(super) labels: HashMap<String, String>,
     /// What the engine turned out not to be able to do.
-    pub(super) lacks: Lacks,
-    /// Where it is held until its turn; `None` for one that runs at once.
-    pub(super) gate: Option<gate::Place>,
+    pub(super) unsupported: Unsupported,
+    /// The program that holds it until its turn; `None` for one that runs at once.
+    pub(super) holder: Option<PathBuf>,
+    /// Whether what it prints comes through the engine, which outlives us, even if it is held.
+    pub(super) is_attached: bool,
+}
+
+/// The directory of an attempt.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    /// Where it is on this machine.
+    pub(super) dir: PathBuf,
+    /// What it was when it was made, if it was.
+    pub(super) identity: Option<Identity>,
+}
+
+impl Instance {
+    /// Keeps the container from a directory that its workspace holds. Those above it are mounted once more, so that
+    /// none of them can be moved away with it.
+    pub(super) fn guard(&mut self, workspace: &Path, dir: &Path) {
+        let Ok(below) = dir.strip_prefix(workspace) else { return };
+        let at = |path: &Path| format!("{WORKSPACE}/{}", path.display());
+        if below.as_os_str().is_empty() {
+            return;
+        }
+        let above = below.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
+        let mut guards: Vec<Mount> = above
+            .map(|above| mount(&Bind::writable(&workspace.join(above), &at(above))))
+            .collect();
+        guards.push(Mount {
+            typ: Some(MountType::TMPFS),
+            target: Some(at(below)),
+            read_only: Some(true),
+            ..Mount::default()
+        });
+        guards.retain(|guard| !self.guards.contains(guard));
+        self.guards.append(&mut guards);
+    }
 }
 
 impl Recipe {
-    /// The engine's request for one container.
-    pub(super) fn body(&self, instance: &Instance) -> ContainerCreateBody {
+    /// The engine's request for one container, held at a gate if there is one.
+    pub(super) fn body(&self, instance: &Instance, gate: Option<&gate::GateMount>) -> ContainerCreateBody {
         let container = &self.container;
-        let mut command: Vec<String> = match &instance.gate {
-            Some(_) => gate::Place::command(container.has(Part::Init)).to_vec(),
-            None if instance.lacks.init => [self.python.as_str(), "-ISc", INIT].map(str::to_owned).to_vec(),
+        let mut command: Vec<String> = match gate {
+            Some(_) => {
+                let shown = instance.run.as_ref().map_or(gate::DOOR, |_| RUN_DIR);
+                gate::GateMount::command(container.has(Part::Init), shown).to_vec()
+            }
+            None if instance.unsupported.init => [self.python.as_str(), "-ISc", INIT].map(str::to_owned).to_vec(),
             None => Vec::new(),
         };
         command.extend(instance.argv.iter().cloned());
         let mut command = command.into_iter();
         let program = command.next().unwrap_or_default();
         let mut mounts: Vec<Mount> = self.binds.iter().chain(&instance.binds).map(mount).collect();
-        let gate = instance.gate.as_ref();
-        mounts.extend(gate.map(|gate| mount(&Bind::read_only(&gate.program, gate::PROGRAM))));
+        mounts.extend(instance.run.iter().map(|run| mount(&run.bind())));
+        mounts.extend(instance.guards.iter().cloned());
+        let mut env = instance.env.clone();
+        if let Some(gate) = gate {
+            mounts.push(mount(&Bind::read_only(&gate.program, gate::PROGRAM)));
+            mounts.push(mount(&Bind::read_only(&gate.door, gate::DOOR)));
+            env.push((gate::SECRET.to_owned(), gate.secret.clone()));
+            env.extend(instance.starvation.clone().map(|plan| (gate::PLAN.to_owned(), plan)));
+        }
         mounts.extend(instance.workspace_volume.as_ref().map(|volume| Mount {
             typ: Some(MountType::VOLUME),
             source: Some(volume.clone()),
@@ -105,13 +164,7 @@ impl Recipe {
             // The program replaces the image's entrypoint: the command runs as it is, without a shell before it.
             entrypoint: Some(vec![program]),
             cmd: Some(command.collect()),
-            env: Some(
-                instance
-                    .env
-                    .iter()
-                    .map(|(name, value)| format!("{name}={value}"))
-                    .collect(),
-            ),
+            env: Some(env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
             labels: Some(instance.labels.clone()),
             user: self.user.clone(),
             working_dir: Some(WORKSPACE.to_owned()),
@@ -120,7 +173,7 @@ impl Recipe {
             host_config: Some(HostConfig {
                 // Without one pytest itself would be process 1: to raise(SIGABRT) or SIGKILL it would be immune,
                 // and its exit code 0. The gate's program is one.
-                init: Some(container.has(Part::Init) && !instance.lacks.init && instance.gate.is_none()),
+                init: Some(container.has(Part::Init) && !instance.unsupported.init && gate.is_none()),
                 auto_remove: Some(false),
                 // The session's output is taken from the attached stream alone. With `json-file` the engine writes
                 // every byte a second time: 2 x 500 MB took 16.3 s instead of 4.2 s. What it would buy, reading the
@@ -131,13 +184,14 @@ impl Recipe {
                 }),
                 network_mode: Some(container.network.clone().unwrap_or_else(|| "bridge".to_owned())),
                 shm_size: self.shm_size().and_then(|size| i64::try_from(size).ok()),
-                ulimits: Some(self.limits(&instance.lacks)),
+                ulimits: Some(self.limits(&instance.unsupported)),
+                pids_limit: self.pids,
                 #[expect(
                     clippy::cast_possible_truncation,
                     reason = "a number of CPUs, checked when it was read"
                 )]
                 nano_cpus: container.cpus.map(|cpus| (cpus * 1e9).round() as i64),
-                cpuset_cpus: container.cpuset.clone(),
+                cpuset_cpus: self.cpuset(instance),
                 memory: container.memory.and_then(|bytes| i64::try_from(bytes).ok()),
                 device_requests: container.gpus.as_deref().map(|gpus| vec![device_request(gpus)]),
                 binds: Some(self.volumes.clone()),
@@ -150,10 +204,16 @@ impl Recipe {
         }
     }
 
-    fn limits(&self, lacks: &Lacks) -> Vec<ResourcesUlimits> {
-        let is_set = |name: &str| lacks.limits.iter().all(|(refused, _)| refused != name);
+    /// CPUs that a container may run on, as a list.
+    fn cpuset(&self, instance: &Instance) -> Option<String> {
+        let one = instance.cpu.map(|cpu| cpu.to_string());
+        one.or_else(|| self.container.cpuset.clone())
+    }
+
+    fn limits(&self, unsupported: &Unsupported) -> Vec<ResourcesUlimits> {
+        let is_set = |name: &str| unsupported.limits.iter().all(|(refused, _)| refused != name);
         let set = self.ulimits.iter().filter(|(name, _, _)| is_set(name)).cloned();
-        let own = lacks
+        let own = unsupported
             .limits
             .iter()
             .filter_map(|(name, limit)| limit.map(|limit| (name.clone(), limit, limit)));
@@ -174,32 +234,39 @@ impl Recipe {
     }
 
     /// The `docker run` line that makes the same container by hand. Variables in `named` are the caller's own and
-    /// appear without their values.
+    /// appear without their values. Limits that the engine may not set are left out, as they are for the tool's own containers.
     pub(super) fn command_line(&self, image: &str, instance: &Instance, named: &[String]) -> Vec<String> {
         let container = &self.container;
         let mut line: Vec<String> = ["docker", "run", "--rm"].map(str::to_owned).to_vec();
         let mut add = |words: &[&str]| line.extend(words.iter().map(|word| (*word).to_owned()));
-        if container.has(Part::Init) {
+        if container.has(Part::Init) && !instance.unsupported.init {
             add(&["--init"]);
         }
         add(&["--network", container.network.as_deref().unwrap_or("bridge")]);
         if let Some(size) = self.shm_size() {
             add(&["--shm-size", &size.to_string()]);
         }
-        for (name, soft, hard) in &self.ulimits {
+        for limit in self.limits(&instance.unsupported) {
+            let name = limit.name.as_deref().unwrap_or_default();
+            let [soft, hard] = [limit.soft, limit.hard].map(Option::unwrap_or_default);
             add(&["--ulimit", &format!("{name}={soft}:{hard}")]);
+        }
+        if let Some(most) = self.pids {
+            add(&["--pids-limit", &most.to_string()]);
         }
         if let Some(cpus) = container.cpus {
             add(&["--cpus", &cpus.to_string()]);
         }
-        if let Some(cpus) = &container.cpuset {
-            add(&["--cpuset-cpus", cpus]);
+        if let Some(cpus) = self.cpuset(instance) {
+            add(&["--cpuset-cpus", &cpus]);
         }
         if let Some(memory) = container.memory {
             add(&["--memory", &memory.to_string()]);
         }
-        if let Some(gpus) = &container.gpus {
-            add(&["--gpus", gpus]);
+        match container.gpus.as_deref() {
+            Some(gpus) if is_cdi(gpus) => gpus.split(',').for_each(|name| add(&["--device", name])),
+            Some(gpus) => add(&["--gpus", gpus]),
+            None => {}
         }
         if let Some(user) = &self.user {
             add(&["--user", user]);
@@ -210,7 +277,8 @@ impl Recipe {
         for (path, options) in &self.tmpfs {
             add(&["--tmpfs", &format!("{path}:{options}")]);
         }
-        for bind in self.binds.iter().chain(&instance.binds) {
+        let run = instance.run.as_ref().map(Run::bind);
+        for bind in self.binds.iter().chain(&instance.binds).chain(&run) {
             let suffix = if bind.is_writable { "" } else { ":ro" };
             add(&["-v", &format!("{}:{}{suffix}", bind.source.display(), bind.target)]);
         }
@@ -235,6 +303,12 @@ impl Recipe {
     }
 }
 
+impl Run {
+    fn bind(&self) -> Bind {
+        Bind::writable(&self.dir, RUN_DIR)
+    }
+}
+
 fn mount(bind: &Bind) -> Mount {
     Mount {
         typ: Some(MountType::BIND),
@@ -245,120 +319,9 @@ fn mount(bind: &Bind) -> Mount {
     }
 }
 
-/// `all`, a count, or `device=0,1`, as `docker run --gpus` takes them.
-fn device_request(gpus: &str) -> DeviceRequest {
-    let gpus = gpus.trim_matches('"');
-    let devices = gpus.strip_prefix("device=");
-    DeviceRequest {
-        count: match devices {
-            Some(_) => None,
-            None => Some(gpus.strip_prefix("count=").unwrap_or(gpus).parse().unwrap_or(-1)),
-        },
-        device_ids: devices.map(|ids| ids.split(',').map(str::to_owned).collect()),
-        capabilities: Some(vec![vec!["gpu".to_owned()]]),
-        ..DeviceRequest::default()
-    }
-}
-
-/// The limits in force: the recipe's, replaced and completed by those given as `NAME=SOFT[:HARD]`.
-pub(super) fn ulimits(container: &Container) -> Result<Vec<(String, i64, i64)>, BackendError> {
-    let mut limits: Vec<(String, i64, i64)> = Vec::new();
-    let defaults: &[&str] = if container.has(Part::Ulimits) { &ULIMITS } else { &[] };
-    for text in defaults
-        .iter()
-        .copied()
-        .chain(container.ulimits.iter().map(String::as_str))
-    {
-        let limit = ulimit(text).ok_or_else(|| BackendError::Unfit {
-            what: format!("`{text}` is not a limit"),
-            hint: Some("write NAME=SOFT or NAME=SOFT:HARD, such as nofile=65536".to_owned()),
-        })?;
-        limits.retain(|(name, _, _)| *name != limit.0);
-        limits.push(limit);
-    }
-    if container.cores && limits.iter().all(|(name, _, _)| name != "core") {
-        limits.push(("core".to_owned(), -1, -1));
-    }
-    Ok(limits)
-}
-
-fn ulimit(text: &str) -> Option<(String, i64, i64)> {
-    let (name, values) = text.split_once('=')?;
-    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
-    (!name.is_empty()).then_some(())?;
-    Some((name.to_owned(), soft.parse().ok()?, hard.parse().ok()?))
-}
-
-/// A volume with its host path made absolute. A path that is not there is refused: the engine would make an empty
-/// directory of it, and the tests would fail for a reason that nobody looks for. `is_here` says whether the
-/// engine's paths are this machine's, so that they can be looked at.
-pub(super) fn volume(text: &str, directory: &Path, is_here: bool) -> Result<String, BackendError> {
-    let unfit = |what: String| BackendError::Unfit {
-        what,
-        hint: Some("write HOST:CONTAINER or HOST:CONTAINER:ro".to_owned()),
-    };
-    let (source, rest) = text
-        .split_once(':')
-        .filter(|(source, rest)| !source.is_empty() && rest.starts_with('/'))
-        .ok_or_else(|| unfit(format!("`{text}` is not a volume")))?;
-    // A name without a slash is a volume of the engine's.
-    if !source.contains('/') && !source.starts_with('.') {
-        return Ok(text.to_owned());
-    }
-    let path: PathBuf = directory.join(source).components().collect();
-    if is_here && !path.exists() {
-        return Err(unfit(format!(
-            "there is no `{}` for the volume `{text}`",
-            path.display()
-        )));
-    }
-    Ok(format!("{}:{rest}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn given_limits_replace_the_recipes() {
-        let container = Container {
-            ulimits: vec!["nofile=10:20".to_owned()],
-            ..Container::default()
-        };
-        let limits = ulimits(&container).unwrap();
-        assert_eq!(limits.last(), Some(&("nofile".to_owned(), 10, 20)));
-        assert_eq!(limits.len(), 3);
-        assert!(
-            ulimits(&Container {
-                ulimits: vec!["nofile".to_owned()],
-                ..container
-            })
-            .is_err()
-        );
-    }
-
-    #[test]
-    fn volumes_are_relative_to_the_sweeps_directory_and_must_exist() {
-        let here = Path::new("/usr");
-        assert_eq!(volume("./lib:/x:ro", here, true).unwrap(), "/usr/lib:/x:ro");
-        assert_eq!(volume("cache:/x", here, true).unwrap(), "cache:/x");
-        assert!(volume("./absent:/x", here, true).is_err());
-        assert_eq!(volume("/absent:/x", here, false).unwrap(), "/absent:/x");
-        for bad in ["/x", ":/x", "a:b", ""] {
-            assert!(volume(bad, here, true).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn gpus_are_asked_for_as_docker_run_does() {
-        assert_eq!(device_request("all").count, Some(-1));
-        assert_eq!(device_request("2").count, Some(2));
-        let request = device_request("\"device=0,3\"");
-        assert_eq!(
-            (request.count, request.device_ids),
-            (None, Some(vec!["0".to_owned(), "3".to_owned()]))
-        );
-    }
 
     #[test]
     fn the_line_names_secrets_without_their_values() {

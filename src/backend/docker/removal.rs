@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bollard::models::{ContainerSummary, Volume};
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
 };
@@ -214,11 +215,10 @@ pub async fn reap_iteration(
     iteration: u32,
 ) -> Result<Vec<Leftover>, BackendError> {
     let engine = Engine::connect_to(docker_host).await?;
-    let here = Creator::current().host;
     let left = found(&engine).await?.into_iter().filter(|left| {
         Path::new(&left.sweep) == sweep
             && left.iteration == Some(iteration)
-            && left.creator.host == here
+            && left.creator.is_of_this_machine()
             && left.fate != Fate::Alive
     });
     remove_all(&engine, left.collect()).await
@@ -250,51 +250,49 @@ async fn found(engine: &Engine) -> Result<Vec<Leftover>, BackendError> {
         .list_containers(Some(options))
         .await
         .map_err(|error| engine.explain("list containers", &error))?;
-    let mut found: Vec<Leftover> = containers
-        .into_iter()
-        .filter_map(|container| {
-            let name = container
-                .names
-                .iter()
-                .flatten()
-                .next()
-                .map(|name| name.trim_start_matches('/').to_owned());
-            let is_running = container.state.is_some_and(|state| state.to_string() == "running");
-            leftover(
-                LeftoverKind::Container,
-                container.id?,
-                name,
-                is_running,
-                &container.labels?,
-            )
-        })
-        .collect();
     let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
     let volumes = engine
         .docker
         .list_volumes(Some(options))
         .await
         .map_err(|error| engine.explain("list volumes", &error))?;
-    // The volumes of a container that is kept are in use by it.
-    let kept: HashMap<String, DateTime<Utc>> = found
+    let (volumes, is_here) = (volumes.volumes.unwrap_or_default(), engine.is_here());
+    // What became of their creators is read from /proc.
+    let told = tokio::task::spawn_blocking(move || of_sweeps(containers, volumes, is_here)).await;
+    told.map_err(|error| BackendError::Refused {
+        verb: "look for what made the containers".to_owned(),
+        cause: error.to_string(),
+    })
+}
+
+/// Those containers and volumes that sweeps made, containers first: a volume in use cannot be removed.
+fn of_sweeps(containers: Vec<ContainerSummary>, volumes: Vec<Volume>, is_here: bool) -> Vec<Leftover> {
+    let containers = containers.into_iter().filter_map(|container| {
+        let name = container.names.iter().flatten().next();
+        let name = name.map(|name| name.trim_start_matches('/').to_owned());
+        let is_running = container.state.is_some_and(|state| state.to_string() == "running");
+        // What runs was started since this machine was, if the engine is this machine's.
+        let may_be_old = is_here && !is_running;
+        let kind = LeftoverKind::Container;
+        leftover(kind, container.id?, name, is_running, may_be_old, &container.labels?)
+    });
+    let mut found: Vec<Leftover> = containers.collect();
+    // The volumes of a container are in use by it.
+    let users: HashMap<String, (bool, Option<DateTime<Utc>>)> = found
         .iter()
-        .filter_map(|left| Some((left.attempt.clone()?, left.kept_until?)))
+        .filter_map(|left| Some((left.attempt.clone()?, (left.is_running, left.kept_until))))
         .collect();
-    // Containers come first: a volume in use cannot be removed.
-    found.extend(volumes.volumes.into_iter().flatten().filter_map(|volume| {
-        leftover(
-            LeftoverKind::Volume,
-            volume.name.clone(),
-            Some(volume.name),
-            false,
-            &volume.labels,
-        )
-        .map(|left| Leftover {
-            kept_until: left.attempt.as_ref().and_then(|attempt| kept.get(attempt).copied()),
+    found.extend(volumes.into_iter().filter_map(|volume| {
+        let user = volume.labels.get(ATTEMPT).and_then(|attempt| users.get(attempt));
+        let may_be_old = is_here && !user.is_some_and(|(is_running, _)| *is_running);
+        let (kind, name) = (LeftoverKind::Volume, Some(volume.name.clone()));
+        let left = leftover(kind, volume.name, name, false, may_be_old, &volume.labels)?;
+        Some(Leftover {
+            kept_until: user.and_then(|(_, until)| *until),
             ..left
         })
     }));
-    Ok(found)
+    found
 }
 
 fn leftover(
@@ -302,6 +300,7 @@ fn leftover(
     id: String,
     name: Option<String>,
     is_running: bool,
+    may_be_old: bool,
     labels: &HashMap<String, String>,
 ) -> Option<Leftover> {
     let creator = Creator::from_labels(labels)?;
@@ -315,7 +314,7 @@ fn leftover(
         sweep: labels.get(SWEEP)?.clone(),
         iteration: labels.get(ITERATION).and_then(|number| number.parse().ok()),
         is_running,
-        fate: creator.fate(),
+        fate: creator.fate(may_be_old),
         creator,
     })
 }

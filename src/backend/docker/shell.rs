@@ -3,7 +3,7 @@
 use super::recipe::WORKSPACE;
 use crate::backend::host::Bind;
 use crate::backend::{Attempt, Backend as _, BackendError, Plugin, Tell};
-use crate::model::{Spec, Workspace};
+use crate::spec::{Spec, Workspace};
 
 /// Finds the better of two shells, inside, where only the image knows which there are.
 const SHELL: [&str; 3] = ["sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash; exec sh"];
@@ -21,7 +21,7 @@ pub async fn interactive_docker_run(
     is_terminal: bool,
     tell: Tell<'_>,
 ) -> Result<Vec<String>, BackendError> {
-    let docker = super::make(spec, plugin, tell).await?;
+    let docker = Box::pin(super::make(spec, plugin, tell)).await?;
     // A container like it shows what home its user has, and which limits this engine may not set.
     let report = docker.examine().await;
     docker.close().await;
@@ -35,11 +35,8 @@ pub async fn interactive_docker_run(
     if spec.container.workspace == Workspace::Fresh {
         instance.binds.push(Bind::read_only(&spec.directory, WORKSPACE));
     }
-    let mut recipe = plan.recipe.clone();
-    let lacks = docker.lacks();
-    recipe
-        .ulimits
-        .retain(|(name, _, _)| lacks.limits.iter().all(|(refused, _)| refused != name));
+    instance.unsupported = docker.unsupported();
+    let recipe = &plan.recipe;
     let mut line = recipe.command_line(&recipe.image, &instance, &plan.secrets());
     // After `docker run`.
     line.insert(2, if is_terminal { "-it" } else { "-i" }.to_owned());

@@ -1,28 +1,26 @@
-//! `doctor --engine slurm`: the same look, taken on a node of the cluster, since sessions run there and not here.
+//! `doctor --engine slurm`: the checks are made on a node of the cluster, where the sessions would run.
 
 use serde::Deserialize;
 
-use super::{Check, State, print};
-use crate::cli::doctor::{Args, Format};
-use crate::commands::output;
+use super::{Check, conclude};
+use crate::commands::doctor::Args;
 use crate::engine::{Slurm, check_lines};
 use crate::exit_code::ExitCode;
 use crate::message::{hinted, usage};
-use crate::model::BackendKind;
 
-/// What `doctor --format json` prints there.
+/// What `doctor --format json` prints on the node.
 #[derive(Deserialize)]
 struct There {
     checks: Vec<Check>,
 }
 
-/// Asks a node.
+/// Runs `doctor` on a node and prints what it found.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     check_lines(&args.sbatch).map_err(|cause| usage(format!("invalid --sbatch: {cause}"), None))?;
     let program = std::env::current_exe()?;
-    let backend = BackendKind::from(args.backend).as_str();
+    let backend = args.backend.as_str();
     let mode = args.parallelism.to_string();
-    let logs = std::path::absolute(&args.logs_dir)?;
+    let logs = std::path::absolute(&args.logs.dir)?;
     let mut command: Vec<String> = vec![program.display().to_string()];
     let words = [
         "doctor",
@@ -50,14 +48,5 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })?;
     let mut checks = vec![Check::ok("slurm", "a node answers; what follows is what it has")];
     checks.extend(there.checks);
-    let can_run = checks.iter().all(|check| check.state != State::Missing);
-    match args.format {
-        Format::Json => output::json(&serde_json::json!({ "format": 1, "can_run": can_run, "checks": checks }))?,
-        Format::Text => print(&checks)?,
-    }
-    Ok(if can_run {
-        ExitCode::Passed
-    } else {
-        ExitCode::ToolFailed
-    })
+    conclude(args.format, &checks)
 }

@@ -1,35 +1,35 @@
-//! The whole list, several times.
+//! `replay` without `--shrink`: the whole list is run several times.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::Came;
-use super::place::Place;
-use crate::cli::replay::Args;
-use crate::cli::sweep::Progress;
-use crate::commands::judged;
-use crate::message::hinted;
-use crate::model::Verdict;
-use crate::model::replay::{Replayed, Seen};
-use crate::model::stop::StopRules;
-use crate::reporter;
-use crate::runner::{self, Arm, Plan, Reason};
+use super::replays::Replays;
+use super::{CANCEL_GRACE, check};
+use crate::commands::judged_sweep::JudgedSweep;
+use crate::commands::replay::target::Seen;
+use crate::commands::replay::{Args, Replayed};
+use crate::judge::Verdict;
+use crate::run::Keep;
 use crate::stats::Count;
-use crate::store::Keep;
+use crate::sweep::blocks::{Blocks, Stops};
+use crate::sweep::display::{self, DisplayKind};
+use crate::sweep::scheduler::{self, Arm, Pace, Reason};
 
-/// How long runs may go on after the first signal.
-pub(super) const CANCEL_GRACE: Duration = Duration::from_mins(1);
-
-/// Runs what is missing of them.
-pub(super) async fn run(args: &Args, place: &Place, signals: mpsc::UnboundedReceiver<()>) -> anyhow::Result<Came> {
-    let tests = place.failure.tests.clone();
-    let context = place.context(tests.clone(), args.times, Keep::All)?;
+/// Runs the missing ones of `--times` runs, and counts how often the failure came back.
+pub(super) async fn run(
+    args: &Args,
+    replays: &Replays,
+    signals: mpsc::UnboundedReceiver<()>,
+) -> anyhow::Result<Replayed> {
+    let tests = replays.failure.tests.clone();
+    let context = replays.context(tests.clone(), args.times, Keep::All)?;
     let shown = context.sweep.shown().to_owned();
-    let recorded = judged::sweep(&shown, &place.signatures)?.records;
+    let recorded = JudgedSweep::read(&shown, &replays.signatures)?.records;
     let asked = 1..=args.times;
     let arm = Arm {
         name: None,
+        range: (1, args.times),
         missing: asked
             .clone()
             .filter(|number| recorded.iter().all(|record| record.iteration != *number))
@@ -39,28 +39,20 @@ pub(super) async fn run(args: &Args, place: &Place, signals: mpsc::UnboundedRece
             .filter(|record| asked.contains(&record.iteration))
             .map(|record| (record.iteration, record.outcome))
             .collect(),
+        replaced: Vec::new(),
         context,
     };
-    let plan = Plan {
-        range: (1, args.times),
-        arms: vec![arm],
+    let pace = Pace {
         jobs: args.jobs,
-        stop: StopRules::default(),
-        stop_when_decided: false,
-        seed: 0,
         cancel_grace: CANCEL_GRACE,
     };
-    let end = runner::run(plan, reporter::open(Progress::Auto, false), signals).await?;
-    if let Reason::Broken(cause) = &end.reason {
-        return Err(hinted(
-            format!("stopped: attempts broke the same way again and again: {cause}"),
-            "the same command goes on from here",
-        ));
-    }
-    let records = judged::sweep(&shown, &place.signatures)?.records;
+    let mut runs = Blocks::new(vec![Arc::new(arm)], 0, Stops::default());
+    let end = scheduler::run(&mut runs, pace, display::open(DisplayKind::Auto, false), signals).await?;
+    check(&end)?;
+    let records = JudgedSweep::read(&shown, &replays.signatures)?.records;
     let (mut failed, mut of, mut others, mut errored) = (0, 0, 0, 0);
     for record in records.iter().filter(|record| asked.contains(&record.iteration)) {
-        match place.failure.target.seen(&record.outcome) {
+        match replays.failure.target.seen(&record.outcome) {
             Seen::Errored => errored += 1,
             Seen::Failed => {
                 of += 1;
@@ -73,9 +65,9 @@ pub(super) async fn run(args: &Args, place: &Place, signals: mpsc::UnboundedRece
         }
     }
     let count = Count::new(failed, of).unwrap_or_default();
-    Ok(Came {
-        replayed: Replayed::new(tests, count, errored, &place.failure.target),
+    Ok(Replayed {
         others,
         is_interrupted: end.reason == Reason::Interrupted,
+        ..Replayed::new(tests, count, errored, &replays.failure.target)
     })
 }

@@ -1,32 +1,35 @@
-//! One sweep at this moment. What was read of a recorded iteration is not read again until it changes, so that looking
-//! again and again at ten thousand of them costs little.
+//! The status of one sweep at this moment. A recorded iteration is read once and again only when it changes, so that
+//! `status --follow` is cheap over ten thousand iterations.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use crate::commands::judged::CONFIDENCE;
-use crate::model::durations::Spread;
-use crate::model::status::{Latest, Running, SweepStatus};
-use crate::model::summary::{Method, Rate};
-use crate::model::{Spec, Verdict};
-use crate::render::visible::short;
-use crate::store::{self, InFlight, RunStamp, StoreError};
+use crate::commands::judged_sweep::CONFIDENCE;
+use crate::judge::Verdict;
+use crate::report::shown::short;
+use crate::run::{self, InFlight, RunStamp, StoreError};
+use crate::spec::Spec;
+use crate::stats::durations::Spread;
+use crate::stats::{Count, Method, Rate};
+use crate::sweep::status::{Latest, Running, SweepStatus};
 
-/// How many of the last iterations are told.
+/// Most of the last iterations that a status holds.
 const MOST_LATEST: usize = 200;
 
-/// What is known of the sweeps that were looked at.
+/// What was read of sweeps at earlier looks.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     sweeps: BTreeMap<PathBuf, BTreeMap<u32, (RunStamp, Brief)>>,
+    /// Answers that `--retry` set aside, by directory: they change no more.
+    replaced: BTreeMap<PathBuf, Brief>,
 }
 
 /// What a status tells of one recorded iteration.
 #[derive(Debug)]
 struct Brief {
-    /// `None` where nobody has judged it.
+    /// `None` for an iteration without a judgement.
     outcome: Option<Latest>,
     duration_s: Option<f64>,
 }
@@ -34,19 +37,24 @@ struct Brief {
 impl Watched {
     /// Looks at one sweep.
     pub(super) fn look(&mut self, dir: &Path) -> Result<SweepStatus, StoreError> {
-        // First what runs: what is published meanwhile is counted as recorded, and not lost in between.
-        let in_flight = store::in_flight(dir)?;
-        let spec = store::spec(dir).unwrap_or_default();
+        // Iterations in flight are read first: one that is published meanwhile is then counted as recorded, not lost.
+        let in_flight = run::in_flight(dir)?;
+        let spec = run::spec(dir).unwrap_or_default();
         let runs = self.sweeps.entry(dir.to_owned()).or_default();
-        let there = store::stamps(dir)?;
+        let there = run::stamps(dir)?;
         runs.retain(|iteration, (stamp, _)| there.get(iteration).is_some_and(|now| now == stamp));
         for (iteration, stamp) in there {
             runs.entry(iteration).or_insert_with(|| {
-                let brief = brief(iteration, &stamp);
+                let brief = brief(iteration, stamp.dir.clone());
                 (stamp, brief)
             });
         }
-        Ok(status(dir, in_flight, spec.as_ref(), runs))
+        let mut replaced = Vec::new();
+        for (iteration, path) in run::replaced(dir) {
+            let known = self.replaced.entry(path.clone());
+            replaced.extend(known.or_insert_with(|| brief(iteration, path)).outcome.clone());
+        }
+        Ok(status(dir, in_flight, spec.as_ref(), runs, &replaced))
     }
 
     /// Forgets sweeps that are no longer looked at.
@@ -55,8 +63,8 @@ impl Watched {
     }
 }
 
-fn brief(iteration: u32, stamp: &RunStamp) -> Brief {
-    let run = store::read_run(iteration, stamp.dir.clone());
+fn brief(iteration: u32, dir: PathBuf) -> Brief {
+    let run = run::read_run(iteration, dir);
     Brief {
         duration_s: run.exit.and_then(|exit| exit.duration_s),
         outcome: run.outcome.map(|outcome| Latest {
@@ -75,18 +83,27 @@ fn status(
     in_flight: Vec<InFlight>,
     spec: Option<&Spec>,
     runs: &BTreeMap<u32, (RunStamp, Brief)>,
+    replaced: &[Latest],
 ) -> SweepStatus {
     let recorded = runs.len() as u64;
     let outcomes = || runs.values().filter_map(|(_, brief)| brief.outcome.as_ref());
-    let n_with = |verdict| outcomes().filter(|outcome| outcome.verdict == verdict).count() as u64;
+    let n_with = |verdict| n_with(outcomes(), verdict);
     let mut by_category: BTreeMap<String, u64> = BTreeMap::new();
-    for category in outcomes().flat_map(|outcome| &outcome.categories) {
+    for category in outcomes().chain(replaced).flat_map(|outcome| &outcome.categories) {
         *by_category.entry(category.clone()).or_default() += 1;
     }
     let durations = runs.values().filter_map(|(_, brief)| brief.duration_s).collect();
     let mut latest: Vec<Latest> = outcomes().rev().take(MOST_LATEST).cloned().collect();
     latest.reverse();
     let now = Utc::now();
+    let n_asked_again = |verdict| self::n_with(replaced.iter(), verdict);
+    let (failed, passed) = (n_asked_again(Verdict::Failed), n_asked_again(Verdict::Passed));
+    let is_stopped = spec.is_some_and(|spec| spec.stop_rule().is_some());
+    let rate = rate(
+        n_with(Verdict::Failed) + failed,
+        n_with(Verdict::Passed) + passed,
+        !in_flight.is_empty() || is_stopped || failed + passed > 0,
+    );
     let mut status = SweepStatus {
         sweep: dir.display().to_string(),
         running: !in_flight.is_empty(),
@@ -95,7 +112,7 @@ fn status(
         passed: n_with(Verdict::Passed),
         failed: n_with(Verdict::Failed),
         errored: n_with(Verdict::Errored),
-        rate: rate(n_with(Verdict::Failed), n_with(Verdict::Passed), !in_flight.is_empty()),
+        rate,
         by_category,
         in_flight: in_flight
             .into_iter()
@@ -105,20 +122,29 @@ fn status(
         usual_s: Spread::of(durations).map(|spread| spread.median),
         left_s: None,
         ended: spec.and_then(|spec| spec.ended.clone()),
+        stop_rule: spec.and_then(Spec::stop_rule).map(str::to_owned),
         latest,
     };
     status.estimate();
     status
 }
 
-/// While it runs people look again and again, so that the interval must allow for it.
-fn rate(failed: u64, passed: u64, is_running: bool) -> Rate {
-    let method = if is_running {
+fn n_with<'a>(outcomes: impl Iterator<Item = &'a Latest>, verdict: Verdict) -> u64 {
+    outcomes.filter(|outcome| outcome.verdict == verdict).count() as u64
+}
+
+/// The interval of a sweep that runs allows for being watched.
+fn rate(failed: u64, passed: u64, is_watched: bool) -> Rate {
+    let method = if is_watched {
         Method::ConfidenceSequence
     } else {
         Method::Wilson
     };
-    Rate::new(failed, failed + passed, CONFIDENCE, method)
+    Rate::new(
+        Count::new(failed, failed + passed).unwrap_or_default(),
+        CONFIDENCE,
+        method,
+    )
 }
 
 fn planned(spec: Option<&Spec>) -> u64 {

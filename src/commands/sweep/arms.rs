@@ -3,23 +3,22 @@
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use super::specification;
+use super::{condition_of, specification};
 use crate::cli::settings::Settings;
-use crate::cli::sweep::Args;
-use crate::cli::words;
+use crate::commands::sweep::args::Args;
 use crate::message::usage;
-use crate::model::Spec;
-use crate::model::spec::ArmPlace;
+use crate::spec::values;
+use crate::spec::{ArmPlace, Spec};
 
 /// The specification of the sweep, or one for each arm.
 pub(super) fn specs(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Vec<Spec>> {
     if args.arm.is_empty() {
-        return Ok(vec![specification::of(args, settings)?]);
+        return Ok(vec![condition_of::under(specification::of(args, settings)?, args)?]);
     }
     let arms = args
         .arm
         .iter()
-        .map(|text| Named::read(text, args))
+        .map(|text| Named::read(text, args, settings))
         .collect::<anyhow::Result<Vec<Named>>>()?;
     let names: Vec<String> = arms.iter().map(|arm| arm.name.clone()).collect();
     if let [only] = names.as_slice() {
@@ -31,11 +30,11 @@ pub(super) fn specs(args: &Args, settings: Option<&Settings>) -> anyhow::Result<
     if let Some(twice) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
         return Err(usage(format!("two arms are called `{}`", twice.1), None));
     }
-    // Drawn anew for each sweep, and written down with it.
+    // The seed of the order of blocks, drawn once and recorded with the sweep.
     let seed = RandomState::new().build_hasher().finish();
     let mut specs: Vec<Spec> = Vec::new();
     for arm in arms {
-        let mut spec = specification::of(&arm.args, settings)?;
+        let mut spec = condition_of::under(specification::of(&arm.args, settings)?, &arm.args)?;
         spec.arm = Some(ArmPlace {
             name: arm.name,
             arms: names.clone(),
@@ -52,29 +51,30 @@ pub(super) fn specs(args: &Args, settings: Option<&Settings>) -> anyhow::Result<
     Ok(specs)
 }
 
-/// An arm and the flags it runs with: those of the command line, its own on top.
+/// An arm with the flags of the command line and its own, which win.
 struct Named {
     name: String,
     args: Args,
 }
 
 impl Named {
-    fn read(text: &str, shared: &Args) -> anyhow::Result<Named> {
+    fn read(text: &str, shared: &Args, settings: Option<&Settings>) -> anyhow::Result<Named> {
         let words = shell_words::split(text).map_err(|error| usage(format!("invalid arm `{text}`: {error}"), None))?;
         let Some((name, flags)) = words.split_first() else {
             return Err(usage("an arm has no name", Some("--arm 'fix14 -i app:fix14'")));
         };
-        words::tag(name).map_err(|cause| usage(format!("invalid arm `{name}`: {cause}"), None))?;
+        values::tag(name).map_err(|cause| usage(format!("invalid arm `{name}`: {cause}"), None))?;
         let flags: Vec<OsString> = flags.iter().map(OsString::from).collect();
         let mut args = shared
-            .with_flags(&flags)
+            .with_flags(&flags, settings)
             .map_err(|cause| usage(format!("invalid arm `{text}`: {cause}"), None))?;
         let own = [
             args.start != shared.start,
             args.end != shared.end,
             args.jobs() != shared.jobs(),
             args.tag != shared.tag,
-            args.noise != shared.noise,
+            args.container.has_noise() != shared.container.has_noise(),
+            args.container.noise != shared.container.noise,
         ];
         if own.contains(&true) {
             return Err(usage(

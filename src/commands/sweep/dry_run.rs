@@ -3,14 +3,14 @@
 use std::io::Write;
 
 use crate::cli::settings::Settings;
-use crate::cli::sweep::Args;
-use crate::commands::by_hand;
+use crate::commands::docker_run;
+use crate::commands::sweep::args::Args;
 use crate::exit_code::ExitCode;
-use crate::model::{BackendKind, Spec};
-use crate::{pytest, store};
+use crate::run;
+use crate::spec::{BackendKind, Spec};
 
 /// Prints the plan of every arm.
-pub(super) fn print(args: &Args, settings: Option<&Settings>, specs: &[Spec]) -> anyhow::Result<ExitCode> {
+pub(in crate::commands) fn print(args: &Args, settings: Option<&Settings>, specs: &[Spec]) -> anyhow::Result<ExitCode> {
     let mut out = anstream::stdout().lock();
     for (number, spec) in specs.iter().enumerate() {
         if number > 0 {
@@ -22,14 +22,10 @@ pub(super) fn print(args: &Args, settings: Option<&Settings>, specs: &[Spec]) ->
 }
 
 fn describe(out: &mut impl Write, args: &Args, settings: Option<&Settings>, spec: &Spec) -> anyhow::Result<()> {
-    let dir = args.logs_dir.join(spec.dir_name());
-    let recorded = store::recorded(&dir)?;
-    let missing: Vec<u32> = args
-        .range()
-        .iter()
-        .filter(|iteration| !recorded.contains(iteration))
-        .collect();
-    let argv = pytest::argv::argv(spec.mode, spec.trail, &spec.pytest_args);
+    let dir = args.logs.dir.join(spec.dir_name());
+    let recorded = run::recorded(&dir)?;
+    let missing: Vec<u32> = args.range().filter(|iteration| !recorded.contains(iteration)).collect();
+    let argv = crate::sweep::argv::argv(spec.worker_mode(), spec.trail, &spec.arguments());
     writeln!(out, "sweep       {}", dir.display())?;
     writeln!(
         out,
@@ -37,7 +33,7 @@ fn describe(out: &mut impl Write, args: &Args, settings: Option<&Settings>, spec
         missing.len(),
         args.start,
         args.end,
-        args.range().iter().count() - missing.len(),
+        args.range().count() - missing.len(),
         spec.jobs
     )?;
     match spec.backend {
@@ -61,7 +57,7 @@ fn describe(out: &mut impl Write, args: &Args, settings: Option<&Settings>, spec
     if spec.backend == BackendKind::Docker {
         let iteration = missing.first().copied().unwrap_or(args.start);
         let sweep = spec.directory.join(&dir);
-        let line = by_hand::line(spec, &sweep, iteration, &sweep.join(store::run_name(iteration)))?;
+        let line = docker_run::line(spec, &sweep, iteration, &sweep.join(run::run_name(iteration)))?;
         writeln!(out, "\nthe same by hand, for iteration {iteration}:\n{line}")?;
     }
     Ok(())

@@ -1,42 +1,60 @@
 //! The end of a sweep: derived files brought up to date, the screen, the exit code.
 
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::time::Duration;
 
-use super::judged::{self, Judged};
-use super::summary;
-use crate::cli::sweep::{Args, Progress};
+use crate::commands::judged_sweep::{self, JudgedSweep};
+use crate::commands::summary;
+use crate::commands::sweep::args::Args;
 use crate::exit_code::ExitCode;
-use crate::iteration::Context;
-use crate::message::hinted;
-use crate::model::Verdict;
-use crate::model::comparison::{Comparison, Question};
-use crate::model::side::Side;
-use crate::render::paint::Paint;
-use crate::render::{self, text};
-use crate::runner::{End, Reason};
+use crate::judge::{EndedBy, OutcomeKind, Record, Verdict};
+use crate::message::{hinted, tell};
+use crate::report::paint::Paint;
+use crate::report::shown::shown;
+use crate::report::text;
+use crate::spec::Deadlines;
+use crate::stats::comparison::{Comparison, Question};
+use crate::stats::sample::Sample;
+use crate::sweep::blocks::Blocks;
+use crate::sweep::display::DisplayKind;
+use crate::sweep::iteration::Context;
+use crate::sweep::scheduler::{End, Reason, Work as _};
 
-/// Shows what came of it.
-pub(super) fn finish(args: &Args, contexts: &[Arc<Context>], end: &End) -> anyhow::Result<ExitCode> {
-    let mut sweeps: Vec<Judged> = Vec::new();
-    for context in contexts {
-        context.sweep.set_ended(&end.reason.text())?;
-        let (judged, summary) = judged::conclude(&context.sweep, &context.signatures)?;
-        show(args, &text::screen(&summary, &summary::next(&summary), Paint::Color))?;
+/// Prints the summary of each arm, compares the arms, and says how the sweep ended by the exit code.
+pub(super) fn finish(args: &Args, blocks: &Blocks, end: &End) -> anyhow::Result<ExitCode> {
+    let mut sweeps: Vec<JudgedSweep> = Vec::new();
+    for arm in blocks.arms() {
+        let context = &arm.context;
+        let (judged, summary) = judged_sweep::conclude(&context.sweep, &context.signatures)?;
+        let mut next = summary::next(&summary);
+        if matches!(end.reason, Reason::Interrupted | Reason::Cancelled) {
+            next.insert(0, ("the same command again".to_owned(), "resumes".to_owned()));
+            next.truncate(4);
+        }
+        show(args, &text::screen(&summary, &next, Paint::Color))?;
+        if let Some(limit) = shorter_silence(context, &judged) {
+            tell(format_args!(
+                "hint: --silence auto would have ended a hang after {} s",
+                limit.as_secs()
+            ));
+        }
         sweeps.push(judged);
     }
     if let [base, others @ ..] = sweeps.as_slice() {
-        for (new, e_value) in others.iter().zip(&end.e_values) {
-            show(args, &compared(base, new, *e_value))?;
+        for (new, e_value) in others.iter().zip(blocks.e_values()) {
+            show(args, &compared(base, new, e_value))?;
         }
     }
-    if end.elsewhere > 0 {
-        anstream::eprintln!("note: {} iterations are being run by other processes", end.elsewhere);
+    if blocks.claimed_by_others() > 0 {
+        tell(format_args!(
+            "note: {} iterations are being run by other processes",
+            blocks.claimed_by_others()
+        ));
     }
     let asked = sweeps
         .iter()
         .flat_map(|sweep| &sweep.records)
-        .filter(|record| args.range().contains(record.iteration));
+        .filter(|record| args.range().contains(&record.iteration));
     let verdicts: Vec<Verdict> = asked.map(|record| record.outcome.verdict).collect();
     match &end.reason {
         Reason::Interrupted | Reason::Cancelled => Ok(ExitCode::Interrupted),
@@ -44,11 +62,22 @@ pub(super) fn finish(args: &Args, contexts: &[Arc<Context>], end: &End) -> anyho
             format!("stopped: attempts broke the same way again and again: {cause}"),
             "reproduce-flaky doctor; the same command resumes, --retry errored runs what got no fair attempt",
         )),
-        Reason::Complete | Reason::Stopped(_) => {
+        Reason::Complete | Reason::Stopped(_) | Reason::NothingRuns(_) => {
             if let Reason::Stopped(rule) = &end.reason {
-                anstream::eprintln!("note: stopped by the rule `{rule}`");
+                tell(format_args!("note: stopped by the rule `{rule}`"));
             }
-            if verdicts.contains(&Verdict::Failed) {
+            if let Reason::NothingRuns(words) = &end.reason {
+                let words = shown(words);
+                tell(format_args!(
+                    "note: stopped: pytest runs no test, and would not in any iteration: `{words}`\n\
+                    hint: correct what stands after `--`, and name the new sweep with --tag"
+                ));
+            }
+            // Running a failure again until it passes does not undo it.
+            let mut replaced = sweeps.iter().flat_map(|sweep| &sweep.replaced);
+            let was_failed = replaced
+                .any(|record| record.outcome.verdict == Verdict::Failed && args.range().contains(&record.iteration));
+            if was_failed || verdicts.contains(&Verdict::Failed) {
                 Ok(ExitCode::Reproduced)
             } else if verdicts.contains(&Verdict::Errored) {
                 Ok(ExitCode::Errored)
@@ -59,21 +88,38 @@ pub(super) fn finish(args: &Args, contexts: &[Arc<Context>], end: &End) -> anyho
     }
 }
 
-/// Prints a part of the screen. Beside the event stream nothing else may stand on stdout.
+/// The silence that `--silence auto` would have allowed, where a hang took the whole time of its iteration.
+fn shorter_silence(context: &Context, judged: &JudgedSweep) -> Option<Duration> {
+    let deadlines = &context.spec.deadlines;
+    let took_all = |record: &Record| {
+        let exit = record.exit.as_ref();
+        record.outcome.outcome == OutcomeKind::Hung && exit.is_some_and(|exit| exit.ended_by == EndedBy::Deadline)
+    };
+    if deadlines.silence().is_some() || deadlines.silence_auto || !judged.records.iter().any(took_all) {
+        return None;
+    }
+    let learning = Deadlines {
+        silence_auto: true,
+        ..*deadlines
+    };
+    let limit = context.quiet.limit(&learning)?;
+    (limit < deadlines.total()).then_some(limit)
+}
+
+/// Prints a part of the screen: to stderr where stdout is the event stream.
 fn show(args: &Args, text: &str) -> io::Result<()> {
     match args.display() {
-        Progress::Jsonl => write!(anstream::stderr().lock(), "{text}"),
-        Progress::Auto | Progress::Bar | Progress::Plain | Progress::None => {
+        DisplayKind::Jsonl => write!(anstream::stderr().lock(), "{text}"),
+        DisplayKind::Auto | DisplayKind::Bar | DisplayKind::Plain | DisplayKind::None => {
             write!(anstream::stdout().lock(), "{text}")
         }
     }
 }
 
 /// How an arm compares with the first one.
-fn compared(base: &Judged, new: &Judged, e_value: f64) -> String {
-    let side =
-        |sweep: &Judged| Side::from_records(&sweep.dir.display().to_string(), sweep.spec.as_ref(), &sweep.records, 0);
+fn compared(base: &JudgedSweep, new: &JudgedSweep, e_value: f64) -> String {
+    let side = |sweep: &JudgedSweep| Sample::of(sweep.answers(), 0);
     let mut comparison = Comparison::new(&side(base), &side(new), Question::default());
     comparison.e_value = Some(e_value);
-    format!("{}\n", render::compare::text(&comparison, None))
+    format!("{}\n", crate::commands::compare::text::text(&comparison, None))
 }

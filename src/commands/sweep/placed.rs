@@ -3,22 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{arm, before, end, signals};
-use crate::backend::Elsewhere;
+use super::{arm, before, end, pace, signals};
+use crate::backend::NoBackend;
 use crate::cli::settings::Settings;
-use crate::cli::sweep::{Args, Engine as Who, KeepLogs};
-use crate::engine::{Engine, EngineError, Slurm, Work, check_lines};
+use crate::commands::output;
+use crate::commands::sweep::args::Args;
+use crate::engine::ticket::Ticket;
+use crate::engine::{Batch, Engine, EngineError, Slurm, check_lines};
 use crate::exit_code::ExitCode;
 use crate::judge::SignatureSet;
-use crate::message::{hinted, usage};
-use crate::model::Spec;
-use crate::model::stop::StopRules;
-use crate::model::ticket::Ticket;
-use crate::reporter;
-use crate::runner::{self, Arm, FollowError, Placed, Plan, Reason};
-use crate::store::{Keep, Sweep};
+use crate::message::{hinted, tell, usage};
+use crate::run::Sweep;
+use crate::spec::{EngineKind, Spec};
+use crate::sweep::blocks::{Blocks, Stops};
+use crate::sweep::display;
+use crate::sweep::scheduler::{self, Arm, Placement, Reason};
+use crate::sweep::stop::StopRules;
 
-/// Places a sweep.
+/// Hands the missing iterations of a sweep over, or prints them for `--engine list`, and follows them to the end.
 pub(super) async fn run(
     args: &Args,
     settings: Option<&Settings>,
@@ -34,63 +36,48 @@ pub(super) async fn run(
     };
     check_lines(&args.sbatch).map_err(|cause| usage(format!("invalid --sbatch: {cause}"), None))?;
     let signals = signals()?;
-    let sweep = Sweep::open(&args.logs_dir, spec)?.keep_logs(match args.keep_logs {
-        KeepLogs::All => Keep::All,
-        KeepLogs::Failed => Keep::Failed,
-    });
+    let sweep = Sweep::open(&args.logs.dir, spec)?.keep_logs(args.keep_logs);
     for note in sweep.notes() {
-        anstream::eprintln!("note: {note}");
+        tell(format_args!("note: {note}"));
     }
     sweep.freeze(spec)?;
-    let arm = arm(args, sweep, spec.clone(), Arc::new(Elsewhere), signatures)?;
-    if args.engine == Who::List {
+    let arm = arm(args, sweep, spec.clone(), Arc::new(NoBackend), signatures)?;
+    if args.engine == EngineKind::List {
         if !arm.missing.is_empty() {
-            run_before(settings).await?;
+            before::run(settings).await?;
         }
         for iteration in &arm.missing {
-            anstream::println!("{iteration}");
+            output::line(format_args!("{iteration}"))?;
         }
         return Ok(ExitCode::Passed);
     }
     let engine: Arc<dyn Engine> = Arc::new(Slurm::new(args.sbatch.clone()));
     let tickets = place(args, settings, &arm, &*engine).await?;
-    let context = Arc::clone(&arm.context);
-    let plan = Plan {
-        range: (args.start, args.end),
-        arms: vec![arm],
-        jobs: args.jobs(),
-        stop,
-        stop_when_decided: false,
-        seed: 0,
-        cancel_grace: args.cancel_grace,
+    let arm = Arc::new(arm);
+    let stops = Stops {
+        rules: stop,
+        when_decided: false,
     };
-    let placed = Placed {
+    let mut blocks = Blocks::new(vec![Arc::clone(&arm)], 0, stops);
+    let placed = Placement {
         engine,
         tickets,
         max_attempts: args.max_attempts,
     };
-    let followed = runner::follow(plan, reporter::open(args.display(), args.verbose), signals, placed).await;
-    let end = followed.map_err(|error| match error {
-        FollowError::Store(error) => anyhow::Error::from(error),
-        FollowError::Engine(error) => error.into(),
-    })?;
+    let displays = display::open(args.display(), args.verbose);
+    let end = scheduler::follow(&mut blocks, pace(args), displays, signals, placed).await?;
     if end.reason == Reason::Interrupted {
-        let sweep = context.sweep.shown().display();
-        anstream::eprintln!("note: what was handed over goes on; the same command follows it again");
-        anstream::eprintln!("note: reproduce-flaky cancel {sweep}  takes it back");
+        let sweep = arm.context.sweep.shown().display();
+        tell(format_args!(
+            "note: what was handed over goes on; the same command follows it again"
+        ));
+        tell(format_args!("note: reproduce-flaky cancel {sweep}  takes it back"));
         return Ok(ExitCode::Interrupted);
     }
-    end::finish(args, &[context], &end)
+    end::finish(args, &blocks, &end)
 }
 
-async fn run_before(settings: Option<&Settings>) -> anyhow::Result<()> {
-    match settings.and_then(|settings| settings.before.as_deref()) {
-        Some(command) => before::run(command).await,
-        None => Ok(()),
-    }
-}
-
-/// Hands over what is neither recorded nor live, and returns the tickets of all that is live then.
+/// Hands over the iterations that are neither recorded nor live; returns the tickets of all that are live then.
 async fn place(
     args: &Args,
     settings: Option<&Settings>,
@@ -100,11 +87,11 @@ async fn place(
     let sweep = &arm.context.sweep;
     let _submitting = sweep.submitting()?;
     let known = sweep.tickets()?;
-    let live = match engine.live(&known) {
+    let live = match engine.states(&known) {
         Ok(live) => live,
         Err(error @ EngineError::Missing { .. }) => return Err(error.into()),
         Err(error) if args.force => {
-            reporter::warn(&format!(
+            display::warn(&format!(
                 "{error}; what is still running may run twice, and is recorded once"
             ));
             BTreeMap::new()
@@ -119,7 +106,7 @@ async fn place(
             ));
         }
     };
-    // Published between our look at the store and the queue's answer.
+    // Read again: iterations may have been published before the queue answered.
     let has = sweep.recorded()?;
     let missing: Vec<u32> = arm
         .missing
@@ -132,7 +119,10 @@ async fn place(
         .filter(|ticket| live.keys().any(|iteration| ticket.has(*iteration)))
         .collect();
     if !live.is_empty() {
-        anstream::eprintln!("note: {} iterations are queued or running already", live.len());
+        tell(format_args!(
+            "note: {} iterations are queued or running already",
+            live.len()
+        ));
         if tickets.iter().any(|ticket| ticket.jobs != args.jobs()) {
             engine.set_jobs(&tickets, args.jobs())?;
         }
@@ -140,17 +130,17 @@ async fn place(
     if missing.is_empty() {
         return Ok(tickets);
     }
-    run_before(settings).await?;
+    before::run(settings).await?;
     let after = tickets.last().cloned();
-    let work = Work {
+    let batch = Batch {
         sweep: sweep.dir(),
         spec: &arm.context.spec,
         iterations: &missing,
         jobs: args.jobs(),
         after: after.as_ref(),
     };
-    engine.submit(&work, &mut |ticket| {
-        anstream::eprintln!("note: handed to Slurm as job {}", ticket.id);
+    engine.submit(&batch, &mut |ticket| {
+        tell(format_args!("note: handed to Slurm as job {}", ticket.id));
         let kept = sweep.keep_ticket(&ticket);
         tickets.push(ticket);
         kept.map_err(|error| EngineError::Kept(error.to_string()))

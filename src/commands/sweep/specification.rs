@@ -1,4 +1,4 @@
-//! What the flags and settings say is to be run; what only a probe can know is still open.
+//! The specification that flags and settings ask for. Image id and versions are added once a probe has found them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,16 +7,14 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use chrono::Utc;
 
-use crate::cli;
 use crate::cli::settings::Settings;
-use crate::cli::sweep::{Args, Engine, KeepLogs, OnHang};
-use crate::cli::words::Silence;
+use crate::commands::sweep::args::{Args, OnHang};
+use crate::commands::sweep::paths;
 use crate::message::usage;
-use crate::model::spec::{Container, Placing};
-use crate::model::{BackendKind, Deadlines, Spec};
+use crate::run::Keep;
+use crate::spec::{BackendKind, Deadlines, EngineKind, Placing, Silence, Spec};
 
-/// The specification of one sweep.
-pub(super) fn of(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spec> {
+pub(in crate::commands) fn of(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spec> {
     if args.start > args.end {
         return Err(usage(
             format!(
@@ -27,17 +25,19 @@ pub(super) fn of(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spe
         ));
     }
     let directory = std::env::current_dir().context("failed to find the current directory")?;
-    let mut pytest_args = args.pytest_nodeid.clone();
+    paths::check(&args.paths, &directory)?;
+    let mut pytest_args = [args.pytest_nodeid.as_slice(), &args.paths].concat();
     pytest_args.extend(
         settings
             .iter()
             .flat_map(|settings| settings.pytest_args.iter().cloned()),
     );
     pytest_args.extend(args.pytest_args.iter().cloned());
-    let backend = BackendKind::from(args.backend);
+    let backend = args.backend;
+    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+    let (silence_s, silence_auto) = args.silence.map_or((None, false), Silence::seconds);
     Ok(Spec {
-        format: 1,
-        tool: cli::version(),
+        tool: crate::spec::tool(),
         created_at: Utc::now(),
         mode: args.parallelism,
         tag: args.tag.clone(),
@@ -50,65 +50,46 @@ pub(super) fn of(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Spe
         } else {
             String::new()
         },
-        image_id: None,
-        versions: BTreeMap::new(),
         pytest_args,
         trail: !args.no_trail,
         directory,
         env: args.env.clone(),
         pass_env: args.pass_env.clone(),
+        passed_on: (args.pass_env.iter())
+            .filter(|name| std::env::var_os(name).is_some())
+            .cloned()
+            .collect(),
         output_env: args.output_env.clone(),
         host_requirements: args.host_requirements.clone(),
-        container: Container {
-            volumes: args.volume.clone(),
-            network: args.network.clone(),
-            shm_size: Some(args.shm_size),
-            ulimits: args.ulimit.clone(),
-            cpus: args.cpus,
-            memory: args.memory,
-            gpus: args.gpus.clone(),
-            user: args.user.clone(),
-            cpuset: args.cpuset.clone(),
-            noise: args.noise,
-            cores: args.cores,
-            workspace: args.workspace.into(),
-            without: args.without.iter().map(|part| (*part).into()).collect(),
-            no_prestart: args.no_prestart,
-        },
+        container: args.container.clone().settled(cores),
         deadlines: Deadlines {
             total_s: args.timeout.as_secs_f64(),
-            silence_s: match args.silence {
-                Some(Silence::Fixed(silence)) => Some(silence.as_secs_f64()),
-                Some(Silence::Auto) | None => None,
-            },
+            silence_s,
             keep_s: (args.on_hang == OnHang::Keep).then_some(args.keep_for.as_secs_f64()),
-            silence_auto: args.silence == Some(Silence::Auto),
+            silence_auto,
             grace_s: args.grace.as_secs_f64(),
         },
         max_attempts: args.max_attempts,
-        arm: None,
         placing: placing(args)?,
-        ended: None,
+        settings: Some(settings.map_or_else(BTreeMap::new, |settings| settings.reach().clone())),
+        ..Spec::default()
     })
 }
 
-/// What sessions that do not run in this process need besides. Paths are made absolute: they are read elsewhere.
+/// What a worker on another machine needs besides. Paths are made absolute: a worker has another current directory.
 fn placing(args: &Args) -> anyhow::Result<Option<Placing>> {
-    let engine = match args.engine {
-        Engine::Here if args.docker_host.is_none() && args.image_tar.is_none() => return Ok(None),
-        Engine::Here => "here",
-        Engine::Slurm => "slurm",
-        Engine::List => "list",
-    };
+    if args.engine == EngineKind::Here && args.docker_host.is_none() && args.image_tar.is_none() {
+        return Ok(None);
+    }
     let absolute = |path: &Option<PathBuf>| path.as_ref().map(fs::canonicalize).transpose();
     Ok(Some(Placing {
-        engine: engine.to_owned(),
+        engine: args.engine,
         image_tar: absolute(&args.image_tar).with_context(|| {
             let path = args.image_tar.clone().unwrap_or_default();
             format!("failed to open `{}`", path.display())
         })?,
         docker_host: args.docker_host.clone(),
         signatures: absolute(&args.signatures).context("failed to find the signatures")?,
-        keeps_failed_only: args.keep_logs == KeepLogs::Failed,
+        keeps_failed_only: args.keep_logs == Keep::Failed,
     }))
 }

@@ -1,23 +1,22 @@
-//! Which execution of an iteration this process is: no two have one name, wherever and however often it is placed.
+//! The name of this execution of an iteration: no two executions share one, wherever and however often an engine starts
+//! them.
 
 use crate::backend::{Creator, host_name};
 
-/// One execution.
 pub(super) struct Execution {
-    /// Name of the machine, as the engine calls it.
+    /// Name of the machine, as the engine knows it.
     pub(super) node: String,
-    /// Unique among all executions.
+    /// A name that no other execution has.
     pub(super) stamp: String,
 }
 
 impl Execution {
-    /// This process.
     pub(super) fn here() -> Execution {
         Execution::of(&|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
 
-    /// Under Slurm a task keeps its numbers when it is requeued; only the count of restarts moves, and a lost node may
-    /// still be at work on the one before. An array that is submitted again has another number.
+    /// Under Slurm a task that is requeued keeps its numbers, while a lost node may still run the execution before: only
+    /// the count of restarts tells the two apart. An array that is submitted again has another number.
     fn of(variable: &dyn Fn(&str) -> Option<String>) -> Execution {
         let node = variable("SLURMD_NODENAME").unwrap_or_else(host_name);
         let job = variable("SLURM_ARRAY_JOB_ID").or_else(|| variable("SLURM_JOB_ID"));

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::engine::{EngineError, Work};
-use crate::model::ticket::runs;
+use crate::engine::ticket::runs;
+use crate::engine::{Batch, EngineError};
 
 /// Time a task has beyond the iteration's own deadline: for the start of its container, its autopsy, its end.
 const SLACK: Duration = Duration::from_mins(2);
@@ -50,14 +50,14 @@ pub(super) fn words(lines: &[String]) -> Vec<String> {
 }
 
 /// The batch script. Slurm wants a script for a shell; nothing in this one but the index is the shell's to expand.
-pub(super) fn script(work: &Work<'_>, offset: u32) -> Result<String, EngineError> {
+pub(super) fn script(batch: &Batch<'_>, offset: u32) -> Result<String, EngineError> {
     let unreadable = |said: String| EngineError::Unreadable {
         program: "sbatch".to_owned(),
         said,
     };
     let program = std::env::current_exe().map_err(|error| unreadable(error.to_string()))?;
     let mut quoted = Vec::new();
-    for path in [&program, work.sweep] {
+    for path in [&program, batch.sweep] {
         let text = path
             .to_str()
             .ok_or_else(|| unreadable(format!("`{}` is not UTF-8", path.display())))?;
@@ -71,13 +71,13 @@ pub(super) fn script(work: &Work<'_>, offset: u32) -> Result<String, EngineError
 
 /// The arguments of `sbatch`; the user's come last, where they win.
 pub(super) fn arguments(
-    work: &Work<'_>,
+    batch: &Batch<'_>,
     lines: &[String],
     offset: u32,
     iterations: &[u32],
     after: Option<&str>,
 ) -> Vec<String> {
-    let name = work
+    let name = batch
         .sweep
         .file_name()
         .unwrap_or_default()
@@ -85,12 +85,12 @@ pub(super) fn arguments(
         .into_owned();
     let mut arguments = vec![
         "--parsable".to_owned(),
-        format!("--array={}%{}", list(offset, iterations), work.jobs),
+        format!("--array={}%{}", list(offset, iterations), batch.jobs),
         format!("--job-name=reproduce-flaky-{name}"),
-        format!("--chdir={}", work.spec.directory.display()),
-        // The store keeps what a task prints; one file for each would be thousands.
+        format!("--chdir={}", batch.spec.directory.display()),
+        // `run` keeps what a task prints; Slurm's own logs would be thousands of files.
         "--output=/dev/null".to_owned(),
-        format!("--time={}", minutes(work.spec.deadlines.total() + SLACK)),
+        format!("--time={}", minutes(batch.spec.deadlines.total() + SLACK)),
         "--signal=B:TERM@60".to_owned(),
         "--requeue".to_owned(),
         "--export=ALL".to_owned(),
@@ -98,7 +98,7 @@ pub(super) fn arguments(
     if let Some(after) = after {
         arguments.push(format!("--dependency=afterany:{after}"));
     }
-    let container = &work.spec.container;
+    let container = &batch.spec.container;
     if let Some(cpus) = container.cpus {
         arguments.push(format!("--cpus-per-task={}", cpus.ceil()));
     }

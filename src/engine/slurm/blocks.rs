@@ -1,4 +1,4 @@
-//! Arrays of a size that the cluster takes. What it limits is the index, not the count.
+//! Arrays of a size that the cluster takes. Slurm limits the index of an array's task, not the number of tasks.
 
 /// Blocks of iterations, each with the offset from index to iteration. Indexes run from 1 to `largest`.
 pub(super) fn blocks(iterations: &[u32], largest: u32) -> Vec<(u32, Vec<u32>)> {

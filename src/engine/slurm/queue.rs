@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::{EngineError, Live};
-use crate::model::ticket::Ticket;
+use crate::engine::ticket::Ticket;
+use crate::engine::{EngineError, TaskState};
 
 /// Reads `squeue -h -r -o '%F|%K|%T|%N|%r'`: array, index, state, node, reason. Lines of no ticket are not ours.
-pub(super) fn read(text: &str, tickets: &[Ticket]) -> BTreeMap<u32, Live> {
+pub(super) fn read(text: &str, tickets: &[Ticket]) -> BTreeMap<u32, TaskState> {
     let mut live = BTreeMap::new();
     for line in text.lines() {
         let fields: Vec<&str> = line.trim().splitn(5, '|').collect();
@@ -19,9 +19,9 @@ pub(super) fn read(text: &str, tickets: &[Ticket]) -> BTreeMap<u32, Live> {
         let Ok(index) = index.parse::<u32>() else { continue };
         let where_ = match state {
             "PENDING" | "REQUEUED" | "REQUEUE_HOLD" | "REQUEUE_FED" | "SPECIAL_EXIT" | "RESV_DEL_HOLD" => {
-                Live::Queued(reason.to_owned())
+                TaskState::Queued(reason.to_owned())
             }
-            _ => Live::Running(node.to_owned()),
+            _ => TaskState::Running(node.to_owned()),
         };
         live.insert(index + ticket.offset, where_);
     }
@@ -69,9 +69,9 @@ mod tests {
         assert_eq!(
             live.into_iter().collect::<Vec<_>>(),
             [
-                (3, Live::Running("n1".to_owned())),
-                (4, Live::Queued("Resources".to_owned())),
-                (1001, Live::Running("n2".to_owned())),
+                (3, TaskState::Running("n1".to_owned())),
+                (4, TaskState::Queued("Resources".to_owned())),
+                (1001, TaskState::Running("n2".to_owned())),
             ]
         );
     }

@@ -5,14 +5,15 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::cli::{Ran, search_path, until};
 use crate::debian::Programs;
-use crate::engine::is_root;
-use crate::place::skip;
+use crate::place::{Need, is_root, skip};
+use crate::shared::Shared;
 
 /// A cluster that ends when it is dropped.
 pub(super) struct Cluster {
@@ -21,6 +22,12 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
+    /// One for all tests that only run sweeps on it, with room for all of them.
+    pub(super) fn shared() -> Option<Arc<Cluster>> {
+        static CLUSTER: Shared<Cluster> = Shared::new();
+        CLUSTER.get(|| Cluster::start_of(16, ""))
+    }
+
     /// Starts one with nodes n1 to n3 of two processors each; `None`, with the reason, where Slurm is not to be had.
     pub(super) fn start() -> Option<Cluster> {
         Cluster::start_with("")
@@ -28,11 +35,17 @@ impl Cluster {
 
     /// Starts one with more lines of configuration.
     pub(super) fn start_with(more: &str) -> Option<Cluster> {
+        Cluster::start_of(2, more)
+    }
+
+    /// Starts one with so many processors on each node, as Slurm is told.
+    fn start_of(processors: u32, more: &str) -> Option<Cluster> {
         if !is_root() {
-            skip("only root can be several nodes of Slurm");
+            skip(Need::Root, "only root can be several nodes of Slurm");
             return None;
         }
         let programs = Programs::of(
+            Need::Slurm,
             &["slurmctld", "slurmd", "slurmstepd", "munged", "sbatch"],
             &["slurm-wlm", "slurm-wlm-basic-plugins", "munge"],
         )?;
@@ -47,7 +60,7 @@ impl Cluster {
         let ports = free_ports();
         let plugins = format!("usr/lib/{}-linux-gnu/slurm-wlm", std::env::consts::ARCH);
         let plugins = cluster.programs.dir(&plugins);
-        let text = configuration(cluster.dir.path(), &plugins, &ports) + more;
+        let text = configuration(cluster.dir.path(), &plugins, &ports, processors) + more;
         fs::write(cluster.conf(), text).unwrap();
         assert!(
             cluster
@@ -218,14 +231,16 @@ fn kill(pid: &str, signal: Signal) {
 }
 
 /// Debian's daemon runs several nodes on one machine. Without control groups, so that it needs no systemd. The life of a
-/// credential is what a requeued job waits for: five seconds instead of two minutes.
-fn configuration(dir: &Path, plugins: &Path, ports: &[u16]) -> String {
+/// credential is what a requeued job waits for: five seconds instead of two minutes. A job goes to the node with the least
+/// to do (LLN), so that jobs of one sweep are on several nodes however many processors a node has.
+fn configuration(dir: &Path, plugins: &Path, ports: &[u16], processors: u32) -> String {
     let (dir, plugins) = (dir.display(), plugins.display());
     let nodes: Vec<String> = (1..=3)
         .map(|node| {
             format!(
-                "NodeName=n{node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={} CPUs=2 RealMemory=2000 State=UNKNOWN",
-                ports[node]
+                "NodeName=n{node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={} CPUs={processors} RealMemory={} State=UNKNOWN",
+                ports[node],
+                1000 * processors
             )
         })
         .collect();
@@ -264,7 +279,7 @@ SlurmdParameters=config_overrides
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 {nodes}
-PartitionName=main Nodes=n[1-3] Default=YES MaxTime=INFINITE State=UP
+PartitionName=main Nodes=n[1-3] Default=YES LLN=YES MaxTime=INFINITE State=UP
 ",
         port = ports[0],
         nodes = nodes.join("\n"),

@@ -39,7 +39,8 @@ class Router:
 
 def hang_in_second_router():
     """Waits in native code without letting go of the GIL, as a runtime that is already taken does."""
-    ctypes.PyDLL(None).sleep(600)
+    while True:  # A signal ends a sleep.
+        ctypes.PyDLL(None).sleep(600)
 
 
 @pytest.mark.parametrize("plane", ["jetstream-nats", "nats_core-tcp"])

@@ -1,23 +1,30 @@
-//! A container is created, watched, and started: attached to, or as far as its gate.
+//! A container is created, watched, and started: as far as its gate, or attached to.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::query_parameters::{AttachContainerOptionsBuilder, CreateContainerOptionsBuilder};
+use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 
-use super::{Disposal, End, Output, Running, watch};
+use super::end::{End, state, watch};
+use super::{Container, Disposal, Running};
 use crate::backend::BackendError;
 use crate::backend::docker::engine::{Engine, is_conflict, is_not_found};
-use crate::backend::docker::gate::{Account, Gate, Held};
-use crate::backend::docker::recipe::{Instance, Recipe};
+use crate::backend::docker::gate::{Account, Gate, GateMount, Held, Starvation};
+use crate::backend::docker::recipe::{Instance, RUN_DIR, Recipe};
 use crate::backend::docker::removal::Remover;
-use crate::model::spec::Recipe as Part;
+use crate::backend::output::Output;
+use crate::proc;
+use crate::run::Identity;
+use crate::spec::Recipe as Part;
+use crate::timings;
 
-/// Creates a container and starts it, attached and waited for beforehand: after the start of a program that ends
-/// at once it would be too late for either. One with a gate is started as far as that, and prints past the engine.
+/// Creates and starts a container. Attaching to it and waiting for its end begin before the start: after the start of a
+/// program that ends at once either would be too late. A container with a gate is started as far as the gate, and prints
+/// to a pipe instead of through the engine.
 pub(in crate::backend::docker) async fn launch(
     engine: &Arc<Engine>,
     remover: &Arc<Remover>,
@@ -25,55 +32,62 @@ pub(in crate::backend::docker) async fn launch(
     instance: &Instance,
     name: &str,
 ) -> Result<Running, BackendError> {
-    let gate = instance.gate.as_ref().map(|place| Gate::make(&place.dir));
+    let inode = instance.run.as_ref().and_then(|run| run.identity);
+    let gate = instance.holder.clone().map(|program| Gate::make(program, inode));
     let gate = gate.transpose().map_err(|error| at_gate(error.to_string()))?;
-    let (id, name) = create(engine, recipe, instance, name).await?;
+    let created = create(engine, recipe, instance, gate.as_ref().map(Gate::mount), name);
+    let (id, name) = timings::of("engine: create", created).await?;
     let mut watch = tokio::spawn(watch(Arc::clone(engine), id.clone()));
     let started = match gate {
-        None => start_attached(engine, &id).await.map(|output| (output, None)),
-        Some(gate) => match start_held(engine, &id, gate, &mut watch).await {
-            Err(Stuck::AtGate(cause)) => {
-                watch.abort();
-                remover.remove(id, Vec::new());
-                return Err(at_gate(cause));
-            }
-            Err(Stuck::Before(error)) => Err(error),
-            Ok(mut held) => Ok((held.output(), Some(held))),
-        },
+        None => start_attached(engine, &id, instance).await.map(|output| (output, None)),
+        Some(gate) => start_held(engine, &id, gate, instance, &mut watch)
+            .await
+            .map(|(output, held)| (output, Some(held))),
     };
-    match started.map_err(|error| start_error(engine, recipe, instance, &error)) {
-        Ok((output, held)) => Ok(Running {
-            engine: Arc::clone(engine),
-            remover: Arc::clone(remover),
-            id,
-            name,
-            python: recipe.python.clone(),
-            volumes: Vec::new(),
-            ownership: None,
-            cores: None,
-            has_aborted: false,
-            output,
-            watch,
-            end: None,
-            held,
-            account: Account::of(instance.gate.is_some(), recipe.container.has(Part::Init)),
-            memory_limit: recipe.container.memory,
-            opened_at: None,
-            ahead: VecDeque::new(),
-            is_drained: false,
-            broke: None,
-            recheck: Duration::from_millis(50),
-            is_signalled: false,
-            killed_at: None,
-            drained_by: None,
-            disposal: Disposal::Removal,
-        }),
-        Err(error) => {
+    let (output, held) = match started {
+        Ok(started) => started,
+        Err(stuck) => {
             watch.abort();
             remover.remove(id, Vec::new());
-            Err(error)
+            return Err(match stuck {
+                Stuck::Before(error) => start_error(engine, recipe, instance, &error),
+                Stuck::AtGate(cause) => at_gate(cause),
+                Stuck::Exchanged => BackendError::Lost {
+                    cause: "another directory stands in the place of the attempt's".to_owned(),
+                },
+            });
         }
-    }
+    };
+    let container = Container {
+        engine: Arc::clone(engine),
+        remover: Arc::clone(remover),
+        id,
+        name,
+        python: recipe.python.clone(),
+        volumes: Vec::new(),
+        ownership: None,
+        is_attached: held.is_none() || instance.is_attached,
+        watch,
+        end: None,
+        account: Account::of(held.is_some(), recipe.container.has(Part::Init)),
+        held,
+        starvation: Starvation::default(),
+        memory_limit: recipe.container.memory,
+        opened_at: None,
+        recheck: Duration::from_millis(50),
+        disposal: Disposal::Removal,
+    };
+    Ok(Running::new(container, output))
+}
+
+/// Why a container did not start a session.
+enum Stuck {
+    /// The container was not started.
+    Before(Error),
+    /// The container did not reach its gate.
+    AtGate(String),
+    /// The container had another directory than the one that was made for it.
+    Exchanged,
 }
 
 fn at_gate(cause: String) -> BackendError {
@@ -83,7 +97,7 @@ fn at_gate(cause: String) -> BackendError {
     }
 }
 
-async fn start_attached(engine: &Engine, id: &str) -> Result<Output, Error> {
+async fn attach(engine: &Engine, id: &str) -> Result<Output, Error> {
     let options = AttachContainerOptionsBuilder::default()
         .stream(true)
         .stdout(true)
@@ -91,31 +105,82 @@ async fn start_attached(engine: &Engine, id: &str) -> Result<Output, Error> {
         .build();
     // Podman prepares the container, and finds that there is no such program, when it is attached to.
     let attached = engine.docker.attach_container(id, Some(options)).await?;
-    engine.docker.start_container(id, None).await?;
-    Ok(attached.output)
+    let engine = engine.clone();
+    let pieces = attached.output.map(move |piece| {
+        piece
+            .map(LogOutput::into_bytes)
+            .map_err(|error| engine.explain("read the output", &error).to_string())
+    });
+    Ok(pieces.boxed())
 }
 
-/// How far a container did not come.
-enum Stuck {
-    /// It was not started.
-    Before(Error),
-    /// It did not reach its gate.
-    AtGate(String),
-}
-
-async fn start_held(engine: &Engine, id: &str, gate: Gate, watch: &mut JoinHandle<End>) -> Result<Held, Stuck> {
+/// Starts a session that is not held: its directory can be compared with the one that was made only before and after.
+async fn start_attached(engine: &Engine, id: &str, instance: &Instance) -> Result<Output, Stuck> {
+    let run = instance.run.as_ref().filter(|_| engine.is_here());
+    let expected = run.and_then(|run| Some((run.dir.as_path(), run.identity?)));
+    let is_in_place =
+        || expected.is_none_or(|(dir, inode)| dir.symlink_metadata().is_ok_and(|found| Identity::of(&found) == inode));
+    if !is_in_place() {
+        return Err(Stuck::Exchanged);
+    }
+    let output = attach(engine, id).await.map_err(Stuck::Before)?;
     engine.docker.start_container(id, None).await.map_err(Stuck::Before)?;
-    let held = tokio::select! {
-        held = gate.arrival() => held,
+    let is_mounted = match expected {
+        None => true,
+        Some((_, inode)) => is_mounted(first_process(engine, id).await, inode).await,
+    };
+    if is_mounted && is_in_place() {
+        Ok(output)
+    } else {
+        Err(Stuck::Exchanged)
+    }
+}
+
+/// Whether the container sees the directory that was made for it, as far as this process may look.
+async fn is_mounted(first: Option<i32>, inode: Identity) -> bool {
+    let Some(first) = first else { return true };
+    let found = tokio::task::spawn_blocking(move || proc::seen_by(first, RUN_DIR).metadata()).await;
+    !matches!(found, Ok(Ok(found)) if Identity::of(&found) != inode)
+}
+
+async fn start_held(
+    engine: &Engine,
+    id: &str,
+    gate: Gate,
+    instance: &Instance,
+    watch: &mut JoinHandle<End>,
+) -> Result<(Output, Held), Stuck> {
+    let attached = if instance.is_attached {
+        Some(attach(engine, id).await.map_err(Stuck::Before)?)
+    } else {
+        None
+    };
+    let start = timings::of("engine: start", engine.docker.start_container(id, None));
+    start.await.map_err(Stuck::Before)?;
+    let first = timings::of("engine: process 1", first_process(engine, id)).await;
+    let arrived = tokio::select! {
+        held = gate.arrival(first) => held,
         _ = watch => Err("it ended at once".to_owned()),
     };
-    held.map_err(Stuck::AtGate)
+    let mut held = arrived.map_err(Stuck::AtGate)?;
+    let output = match attached {
+        Some(output) => output,
+        None => held.pipe().map_err(|error| Stuck::AtGate(error.to_string()))?,
+    };
+    Ok((output, held))
+}
+
+/// Process 1 of a container, as the engine counts; `None` where it does not run, or the engine does not say.
+pub(super) async fn first_process(engine: &Engine, id: &str) -> Option<i32> {
+    let pid = state(engine, id).await.ok()?.pid?;
+    i32::try_from(pid).ok().filter(|pid| *pid > 0)
 }
 
 async fn create(
     engine: &Engine,
     recipe: &Recipe,
     instance: &Instance,
+    gate: Option<&GateMount>,
     name: &str,
 ) -> Result<(String, String), BackendError> {
     let mut tries = 0;
@@ -127,11 +192,8 @@ async fn create(
             format!("{name}-{tries}")
         };
         let options = CreateContainerOptionsBuilder::default().name(&unique).build();
-        match engine
-            .docker
-            .create_container(Some(options), recipe.body(instance))
-            .await
-        {
+        let body = recipe.body(instance, gate);
+        match engine.docker.create_container(Some(options), body).await {
             Ok(created) => return Ok((created.id, unique)),
             Err(error) if is_conflict(&error) && tries < 20 => tries += 1,
             Err(error) if is_not_found(&error) => {
@@ -144,7 +206,7 @@ async fn create(
     }
 }
 
-/// The engine has only words for a program that is not there, and runtimes word it in their own ways.
+/// Tells a missing program from other errors of the start by the engine's words, which differ from runtime to runtime.
 fn start_error(engine: &Engine, recipe: &Recipe, instance: &Instance, error: &Error) -> BackendError {
     let program = instance.argv.first().map_or("", String::as_str);
     match engine.explain("start the container", error) {

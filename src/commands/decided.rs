@@ -1,0 +1,109 @@
+//! Sweeps that decide themselves which runs they need: what `prove`, `amplify` and `culprit` do alike.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::gc;
+use super::sweep::args::Args as SweepArgs;
+use super::sweep::inherit::Said;
+use super::sweep::signals;
+use crate::backend::Backend;
+use crate::message::{hinted, usage};
+use crate::spec::Spec;
+use crate::sweep::display;
+use crate::sweep::scheduler::{self, Pace, Reason, Work};
+
+/// Flags of a sweep that a proof or a search decides itself, by the names of their values.
+pub(crate) const DECIDED: [(&str, &str); 10] = [
+    ("start", "--start"),
+    ("end", "--end"),
+    ("retry", "--retry"),
+    ("max_failures", "--max-failures"),
+    ("until", "--until"),
+    ("prove_below", "--prove-below"),
+    ("for", "--for"),
+    ("arm", "--arm"),
+    ("stop", "--stop"),
+    ("engine", "--engine"),
+];
+
+/// How the runs came to an end.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Ended {
+    /// Decided.
+    AsPlanned,
+    /// Stopped by a signal.
+    Interrupted,
+    /// The runs say nothing about the tests.
+    GaveUp(String),
+    /// The world broke under them.
+    Broken(String),
+}
+
+impl Ended {
+    /// From the scheduler's reason, and from the plan's own where it gave up.
+    pub(super) fn of(gave_up: Option<&str>, reason: Reason) -> Ended {
+        match (gave_up, reason) {
+            (Some(cause), _) => Ended::GaveUp(cause.to_owned()),
+            (None, Reason::Broken(cause) | Reason::NothingRuns(cause)) => Ended::Broken(cause),
+            (None, Reason::Interrupted | Reason::Cancelled) => Ended::Interrupted,
+            (None, Reason::Complete | Reason::Stopped(_)) => Ended::AsPlanned,
+        }
+    }
+}
+
+/// Refuses flags that have no place where the runs are decided by the command itself.
+pub(super) fn refuse(said: &Said, more: &[(&str, &str)], why: &str, hint: &str) -> anyhow::Result<()> {
+    match DECIDED.iter().chain(more).find(|(id, _)| said.has(&[id])) {
+        Some((_, flag)) if *flag == "--engine" => Err(usage(
+            "--engine has no place here: which run comes next follows from the last ones, and each would wait in the queue",
+            Some("have Slurm run all of it on one node: srun -c 8 reproduce-flaky …, with -j 8"),
+        )),
+        Some((_, flag)) => Err(usage(format!("{flag} has no place here: {why}"), Some(hint))),
+        None => Ok(()),
+    }
+}
+
+/// Begins the runs, and closes whatever they opened, after an error too.
+pub(super) fn begin<T>(
+    spec: &Spec,
+    search: impl AsyncFnOnce(UnboundedReceiver<()>, &mut Vec<Arc<dyn Backend>>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Runtime::new().context("failed to start the scheduler")?;
+    runtime.block_on(async {
+        let signals = signals()?;
+        let leftovers = gc::Leftovers::now(spec);
+        let mut backends = Vec::new();
+        let ran = search(signals, &mut backends).await;
+        for backend in backends {
+            backend.close().await;
+        }
+        leftovers.end().await;
+        ran
+    })
+}
+
+/// Has the scheduler run what the work hands out; why it ended.
+pub(super) async fn schedule(
+    work: &mut impl Work,
+    jobs: u32,
+    sweep: &SweepArgs,
+    signals: UnboundedReceiver<()>,
+) -> anyhow::Result<Reason> {
+    let pace = Pace {
+        jobs,
+        cancel_grace: sweep.cancel_grace,
+    };
+    let displays = display::open(sweep.display(), sweep.verbose);
+    Ok(scheduler::run(work, pace, displays, signals).await?.reason)
+}
+
+/// The error of runs under which the world broke.
+pub(super) fn broken(cause: &str) -> anyhow::Error {
+    hinted(
+        format!("stopped: attempts broke the same way again and again: {cause}"),
+        "reproduce-flaky doctor; the same command resumes",
+    )
+}

@@ -1,0 +1,30 @@
+//! The parts that iterations have in a search, told by the search before each of them is run.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::spec::Part;
+
+/// Parts by the number of the iteration.
+#[derive(Debug, Default)]
+pub struct Parts(Mutex<BTreeMap<u32, Part>>);
+
+impl Parts {
+    /// Says what an iteration is part of.
+    pub fn set(&self, iteration: u32, part: Part) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(iteration, part);
+    }
+
+    /// What an iteration is part of.
+    #[must_use]
+    pub fn of(&self, iteration: u32) -> Option<Part> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&iteration)
+            .cloned()
+    }
+}
