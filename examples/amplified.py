@@ -29,6 +29,8 @@ class Target:
     # Flags of the sweep, and what pytest runs.
     words: tuple = ()
     pytest: tuple = ()
+    # What the search tries, as `amplify` takes it; all that can be had here where it is empty.
+    knobs: tuple = ()
 
     @property
     def base(self):
@@ -67,7 +69,7 @@ def run(target, asked):
     if (code := subprocess.run([*TOOL, *words]).returncode) not in (0, 3, 4):
         sys.exit(code)
     words = ["amplify", target.base, "--of", target.of, *jobs, "--seed", "1", "--max-runs", str(asked.max_runs)]
-    words += [f"--knob={knob}" for knob in asked.knob]
+    words += [f"--knob={knob}" for knob in asked.knob or target.knobs]
     ran = subprocess.run([*TOOL, *words, "--format", "json"], stdout=subprocess.PIPE, text=True)
     # 4: nothing was shown.
     if ran.returncode not in (0, 4):
