@@ -23,7 +23,7 @@ mod knob;
 mod work;
 
 use asked::Asked;
-pub(in crate::commands) use course::winner;
+pub(in crate::commands) use course::{Winner, winner};
 pub(in crate::commands) use end::{Amplified, in_shell};
 pub(in crate::commands) use knob::Knob;
 

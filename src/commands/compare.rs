@@ -9,7 +9,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 use super::operand::{self, Operand, Reruns};
 use super::{output, signatures};
-use crate::cli::values::{confidence, level, limit};
+use crate::cli::values::{LogsDir, confidence, level, limit};
 use crate::exit_code::ExitCode;
 use crate::message::tell;
 use crate::report::shown::shown;
@@ -57,6 +57,8 @@ pub struct Args {
     /// File or folder of signatures instead of the built-in ones, for iterations that have no judgement yet.
     #[arg(long, value_name = "PATH")]
     pub signatures: Option<PathBuf>,
+    #[command(flatten)]
+    pub logs: LogsDir,
     /// What to print.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     pub format: Format,
@@ -82,7 +84,7 @@ pub enum Format {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let signatures = signatures::load(args.signatures.as_deref())?;
     let reruns = if args.count_reruns { Reruns::Fail } else { Reruns::Pass };
-    let read = |side: &str| Operand::read_counting(side, &signatures, reruns);
+    let read = |side: &str| Operand::read_counting(side, &args.logs.dir, &signatures, reruns);
     let (base, new) = (read(&args.base)?, read(&args.new)?);
     operand::ensure_apart(&base, &new)?;
     let question = Question {

@@ -11,9 +11,6 @@ use crate::run;
 use crate::stats::sample::Sample;
 use crate::stats::{Count, iterations};
 
-/// Where sweeps are looked for that are named without a path.
-const LOGS: &str = "logs";
-
 /// A sweep or counts.
 #[derive(Debug)]
 pub struct Operand {
@@ -35,19 +32,25 @@ impl Operand {
     ///
     /// # Errors
     /// Those of [`Operand::read_counting`].
-    pub fn read(text: &str, signatures: &SignatureSet) -> anyhow::Result<Operand> {
-        Operand::read_counting(text, signatures, Reruns::Pass)
+    pub fn read(text: &str, logs_dir: &Path, signatures: &SignatureSet) -> anyhow::Result<Operand> {
+        Operand::read_counting(text, logs_dir, signatures, Reruns::Pass)
     }
 
-    /// Reads one sample. Counts are told from a path by their form, digits on both sides of one slash.
+    /// Reads one sample. Counts are told from a path by their form, digits on both sides of one slash; a sweep without a path
+    /// is looked for in `logs_dir`.
     ///
     /// # Errors
     /// A usage error for counts that are none and for a path that is not there; a plain one for a sweep that says nothing.
-    pub fn read_counting(text: &str, signatures: &SignatureSet, reruns: Reruns) -> anyhow::Result<Operand> {
+    pub fn read_counting(
+        text: &str,
+        logs_dir: &Path,
+        signatures: &SignatureSet,
+        reruns: Reruns,
+    ) -> anyhow::Result<Operand> {
         if is_counts(text) {
             return counts(text);
         }
-        let places = sweep_name::places(Path::new(text), Path::new(LOGS))?;
+        let places = sweep_name::places(Path::new(text), logs_dir)?;
         let Some(path) = places.iter().find(|place| place.is_dir()) else {
             return Err(usage(
                 format!("`{text}` is neither a sweep's directory nor counts such as `2/75`"),
@@ -194,7 +197,7 @@ mod tests {
             ("-1/5", "expected counts"),
             ("no/such/place", "neither"),
         ] {
-            let error = Operand::read(text, &SignatureSet::built_in()).unwrap_err();
+            let error = Operand::read(text, Path::new("logs"), &SignatureSet::built_in()).unwrap_err();
             assert!(
                 crate::message::is_usage(&error) && error.to_string().contains(words),
                 "{error}"

@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 
 use super::operand::Operand;
 use super::{output, signatures};
-use crate::cli::values::{PageFormat, confidence, level, rate};
+use crate::cli::values::{LogsDir, PageFormat, confidence, level, rate};
 use crate::exit_code::ExitCode;
 use crate::report::cells::{Cells, Column};
 use crate::report::markdown::escaped;
@@ -37,6 +37,8 @@ pub struct Args {
     /// File or folder of signatures instead of the built-in ones, for iterations that have no judgement yet.
     #[arg(long, value_name = "PATH")]
     pub signatures: Option<PathBuf>,
+    #[command(flatten)]
+    pub logs: LogsDir,
     /// What to print.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     pub format: PageFormat,
@@ -47,7 +49,8 @@ pub struct Args {
 /// # Errors
 /// A base that cannot be read or says nothing.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let sample = Operand::read(&args.base, &signatures::load(args.signatures.as_deref())?)?.sample;
+    let signatures = signatures::load(args.signatures.as_deref())?;
+    let sample = Operand::read(&args.base, &args.logs.dir, &signatures)?.sample;
     let plan = Plan::of(&sample, args.confidence, args.alpha, args.below);
     match args.format {
         PageFormat::Json => output::json(&plan)?,

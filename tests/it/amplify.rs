@@ -265,6 +265,15 @@ fn the_winner_is_the_condition_of_other_runs(place: &Place) {
         err.contains("variable SLOW `not set` before, `1` now: the base is run again beside the fix"),
         "{err}"
     );
+    // Its cost is that of the rate which the search has measured, not of the recorded one.
+    let cost = err
+        .lines()
+        .find(|line| line.contains(" 1/4 before; with the base run again"))
+        .unwrap();
+    assert!(
+        cost.contains("; it came in 10/") && !cost.contains("about 20 blocks"),
+        "{cost}"
+    );
     let has_it = |dir: &str| spec(dir)["env"].as_array().unwrap().contains(&under["env"][0]);
     assert!(sides.iter().all(|side| has_it(side)));
     // A replay has them beside what the run had.
@@ -367,6 +376,7 @@ fn where_no_knob_helps_it_is_said_that_nothing_was_shown() {
     let out = place.run(&words).exits(4).out();
     assert!(out.starts_with("A2: nothing shown in 48 runs: "), "{out}");
     assert!(out.contains("not told apart") && !out.contains("matters"), "{out}");
+    assert!(out.contains("\nnext\n  a condition that is stronger"), "{out}");
     let under = ["--backend", "local", "-e", "1", "-t", "x", "--condition-of", DIR];
     let err = place.run(&under).exits(1).err();
     assert!(

@@ -176,6 +176,9 @@ fn a_sweep_is_found_by_its_tag() {
         error.contains("nothing failed in `elsewhere/serial_one/run002`"),
         "{error}"
     );
+    for reading in [&["plan", "one"][..], &["compare", "serial_one", "0/4"]] {
+        assert!(there(reading).exits(0).out().contains("0/2"));
+    }
     let checked = there(&["doctor", "--backend", "local", "--format", "json"])
         .exits(0)
         .out();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Args;
 use crate::commands::operand::Operand;
-use crate::commands::prove::base::{is_of, named};
+use crate::commands::prove::base::is_of;
 use crate::judge::{Outcome, SignatureSet, Verdict};
 use crate::message::{hinted, tell, usage};
 use crate::run;
@@ -55,15 +55,14 @@ pub(super) struct Recorded {
 }
 
 impl Recorded {
-    pub(super) fn read(base: &str, args: &Args, signatures: &SignatureSet) -> anyhow::Result<Recorded> {
-        let text = named(base, &args.sweep.logs.dir);
-        if text.contains("::") || Path::new(&text).is_file() {
+    pub(super) fn read(text: &str, args: &Args, signatures: &SignatureSet) -> anyhow::Result<Recorded> {
+        if text.contains("::") || Path::new(text).is_file() {
             return Err(usage(
                 format!("`{text}` is no sweep"),
                 Some("name a recorded sweep, or give what pytest runs after two dashes: amplify --of A4 -- tests/a.py"),
             ));
         }
-        let source = Operand::read(&text, signatures)?;
+        let source = Operand::read(text, &args.sweep.logs.dir, signatures)?;
         let Some(judged) = source.sweep else {
             return Err(usage(
                 format!("`{text}` are counts, and a search needs what the recorded sweep ran"),
@@ -91,7 +90,7 @@ impl Recorded {
         }
         let class = match &args.of {
             Some(class) => class.clone(),
-            None => only_class(&text, &source.sample)?,
+            None => only_class(text, &source.sample)?,
         };
         let target = Target {
             class: class.clone(),
@@ -118,7 +117,7 @@ impl Recorded {
             .filter(|record| record.outcome.verdict != Verdict::Errored);
         let durations = answered.filter_map(|record| record.exit.as_ref()?.duration_s).collect();
         Ok(Recorded {
-            dir: fs::canonicalize(&text).unwrap_or_else(|_| PathBuf::from(&text)),
+            dir: fs::canonicalize(&judged.dir).unwrap_or_else(|_| judged.dir.clone()),
             spec,
             class,
             base: Base {

@@ -17,6 +17,7 @@ use crate::run;
 use crate::spec::{Amplification, BackendKind, Spec};
 use crate::stats::Count;
 use crate::stats::amplify::{Base, Course, Recorded, Step};
+use crate::sweep::stop::Class;
 
 impl Asked<'_> {
     /// Runs what the course needs.
@@ -117,15 +118,29 @@ fn read(dir: &Path, knobs: &[Knob], target: &Target, signatures: &SignatureSet) 
     Ok(work::recorded(&first, knobs, target))
 }
 
-/// The knobs that a search has shown to make its failure come often.
+/// What a search has shown to make its failure come often.
+pub(in crate::commands) struct Winner {
+    pub(in crate::commands) knobs: Vec<Knob>,
+    class: Class,
+    amplified: Count,
+}
+
+impl Winner {
+    /// How often a class came under the knobs, where that is what the search looked for, in whichever test.
+    pub(in crate::commands) fn rate_of(&self, class: &Class) -> Option<Count> {
+        (self.class == *class).then_some(self.amplified)
+    }
+}
+
+/// The condition that a search has shown.
 ///
 /// # Errors
-/// A search that has shown no knobs.
+/// A search that has shown none.
 pub(in crate::commands) fn winner(
     dir: &Path,
     search: &Amplification,
     signatures: &SignatureSet,
-) -> anyhow::Result<Vec<Knob>> {
+) -> anyhow::Result<Winner> {
     let knobs: Vec<Knob> = search.knobs.iter().map(Knob::recorded).collect::<Result<_, _>>()?;
     let target = Target {
         class: search.class.parse().map_err(anyhow::Error::msg)?,
@@ -133,7 +148,11 @@ pub(in crate::commands) fn winner(
     };
     let none = |what, hint: &str| Err(hinted(format!("`{}` {what}", dir.display()), hint));
     match of(search).next(&read(dir, &knobs, &target, signatures)?) {
-        Step::Shown(report) => Ok(report.winner.iter().map(|knob| knobs[*knob].clone()).collect()),
+        Step::Shown(report) => Ok(Winner {
+            knobs: report.winner.iter().map(|knob| knobs[*knob].clone()).collect(),
+            class: target.class,
+            amplified: report.amplified,
+        }),
         Step::Run(_) => none(
             "is a search that is still open: no condition is shown yet",
             "the command that began it goes on with it",

@@ -59,6 +59,13 @@ struct OfKnob<'a> {
     verdict: &'static str,
 }
 
+/// What is left to try where no condition was shown.
+const STRONGER: &str = "
+next
+  a condition that is stronger, or that only you can name, and --tag for the new search:
+  --knob 'starve-half: --starve 50%' where a session takes seconds; --knob 'slow: -E DELAY_MS=50'
+";
+
 impl Asked<'_> {
     /// Says what it came to, from what is recorded.
     pub(super) fn finish(&self, end: Option<&Ended>) -> anyhow::Result<ExitCode> {
@@ -134,7 +141,12 @@ impl Asked<'_> {
             Column::text("by the search alone"),
         ];
         text.push('\n');
-        text + &Cells::new(columns, rows).text() + "\n"
+        text += &Cells::new(columns, rows).text();
+        text.push('\n');
+        if let Step::Stopped(_) = step {
+            text += STRONGER;
+        }
+        text
     }
 
     fn sentence(&self, report: &Report) -> String {

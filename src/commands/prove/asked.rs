@@ -80,9 +80,10 @@ impl<'a> Asked<'a> {
             fix.image = String::new();
         }
         (sweep.jobs, sweep.chunk_size) = (fix.jobs, None);
+        let beside = taken.as_ref().and_then(|taken| taken.rate_of(&base.class));
         Ok(Asked {
             plan: Plan::choose(base.count, args.to, args.power),
-            control: SignPlan::for_control(base.count, args.to, args.power),
+            control: SignPlan::for_control(beside.unwrap_or(base.count), args.to, args.power),
             args,
             settings,
             base,
@@ -98,6 +99,7 @@ impl<'a> Asked<'a> {
         Costs {
             class: self.base.class.to_string(),
             base: self.base.count,
+            beside: self.beside(),
             recorded: &self.plan,
             control: &self.control,
             jobs: self.fix.jobs,
@@ -176,7 +178,13 @@ impl<'a> Asked<'a> {
     pub(super) fn go_on(&mut self, proof: &Proof) {
         self.base.count = Count::new(proof.failed, proof.of).unwrap_or(self.base.count);
         self.plan = Plan::choose(self.base.count, self.args.to, self.args.power);
-        self.control = SignPlan::for_control(self.base.count, self.args.to, self.args.power);
+        let beside = self.beside().unwrap_or(self.base.count);
+        self.control = SignPlan::for_control(beside, self.args.to, self.args.power);
+    }
+
+    /// How often the class came under the conditions that both sides run under, where a search has measured it.
+    fn beside(&self) -> Option<Count> {
+        self.taken.as_ref()?.rate_of(&self.base.class)
     }
 
     pub(super) fn proof(&self, design: Design, allowed: u64, most: u64) -> Proof {

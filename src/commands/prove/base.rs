@@ -1,7 +1,7 @@
 //! The recorded sweep that a fix is compared with: what failed in it, and why it may not do to compare with its record.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Args;
 use crate::commands::judged_sweep::JudgedSweep;
@@ -42,8 +42,8 @@ impl Base {
     /// # Errors
     /// It is no sweep, says nothing, or the class was not seen in it.
     pub(super) fn read(args: &Args, signatures: &SignatureSet) -> anyhow::Result<Base> {
-        let text = named(&args.base, &args.sweep.logs.dir);
-        let source = Operand::read(&text, signatures)?;
+        let text = &args.base;
+        let source = Operand::read(text, &args.sweep.logs.dir, signatures)?;
         let Some(judged) = source.sweep else {
             return Err(usage(
                 format!("`{text}` are counts, and a proof needs the recorded runs of a sweep"),
@@ -52,15 +52,15 @@ impl Base {
                 )),
             ));
         };
-        let shown = PathBuf::from(&text);
+        let shown = judged.dir.clone();
         let dir = fs::canonicalize(&shown).unwrap_or_else(|_| shown.clone());
         let class = match &args.of {
             Some(class) => class.clone(),
-            None => only_class(&text, &source.sample)?,
+            None => only_class(text, &source.sample)?,
         };
         let count = count(judged.answers(), &class);
         if count.failed() == 0 {
-            return Err(nothing_to_prove(&text, &class, &source.sample));
+            return Err(nothing_to_prove(text, &class, &source.sample));
         }
         let answered = judged
             .answers()
@@ -187,16 +187,6 @@ fn count(answers: Answers<'_>, class: &Class) -> Count {
         .all()
         .filter(|record| record.outcome.verdict != Verdict::Errored);
     answered.map(|record| is_of(class, &record.outcome)).collect()
-}
-
-/// The sweep as it was typed, or below the directory of sweeps.
-pub(in crate::commands) fn named(text: &str, logs_dir: &Path) -> String {
-    let below = logs_dir.join(text);
-    if !Path::new(text).exists() && below.is_dir() {
-        below.display().to_string()
-    } else {
-        text.to_owned()
-    }
 }
 
 fn classes(sample: &Sample) -> Vec<String> {

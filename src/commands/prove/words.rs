@@ -21,6 +21,9 @@ const IN_WORDS: [&str; 9] = ["no", "one", "two", "three", "four", "five", "six",
 pub(super) struct Costs<'a> {
     pub(super) class: String,
     pub(super) base: Count,
+    /// How often the class came under the conditions of both sides, where that was measured: the base run again fails so
+    /// often.
+    pub(super) beside: Option<Count>,
     pub(super) recorded: &'a Result<Plan, NoPlan>,
     pub(super) control: &'a Result<SignPlan, NoPlan>,
     pub(super) jobs: u32,
@@ -53,7 +56,7 @@ impl Costs<'_> {
         let blocks = if self.is_full {
             plan.most_blocks
         } else {
-            expected_blocks(self.base)
+            expected_blocks(self.beside.unwrap_or(self.base))
         };
         Some(2 * blocks?)
     }
@@ -135,17 +138,20 @@ impl Costs<'_> {
                 time(&self.cost(2 * most))
             );
         }
-        let expected = expected_blocks(self.base).unwrap_or(0);
+        let expected = expected_blocks(self.beside.unwrap_or(self.base)).unwrap_or(0);
         format!(
-            "about {expected} blocks of one run each, {most} at most{}",
-            time(&self.cost(2 * expected))
+            "about {expected} blocks of one run each, {most} at most{}{}",
+            time(&self.cost(2 * expected)),
+            self.beside.map_or_else(String::new, |count| format!(
+                "; it came in {count} under these conditions"
+            ))
         )
     }
 
     /// What a base with one or two failures is worth.
     fn few_failures(&self) -> Option<String> {
         let (failed, of) = (self.base.failed(), self.base.of());
-        if failed > 2 {
+        if failed > 2 || self.beside.is_some() {
             return None;
         }
         let seen = match failed {
@@ -317,6 +323,7 @@ mod tests {
         let costs = Costs {
             class: "A2".to_owned(),
             base,
+            beside: None,
             recorded: &Plan::choose(base, remaining, 0.8),
             control: &SignPlan::for_control(base, remaining, 0.8),
             jobs: 1,
@@ -344,11 +351,31 @@ mod tests {
     }
 
     #[test]
+    fn where_a_search_has_measured_the_conditions_of_both_sides_their_rate_is_what_the_blocks_cost() {
+        let (base, beside) = (Count::new(2, 75).unwrap(), Count::new(14, 40).unwrap());
+        let costs = Costs {
+            class: "A2".to_owned(),
+            base,
+            beside: Some(beside),
+            recorded: &Plan::choose(base, 0.0, 0.8),
+            control: &SignPlan::for_control(beside, 0.0, 0.8),
+            jobs: 1,
+            each_s: None,
+            is_full: false,
+        };
+        let lines = costs.lines(Design::Control, true);
+        let said = "A2: 2/75 before; with the base run again beside the fix: about 15 blocks of one run each, ";
+        assert!(lines[0].starts_with(said) && lines[0].ends_with("; it came in 14/40 under these conditions"));
+        assert_eq!(lines[2..], ["cheaper: --control, about 30 runs instead of 259"]);
+    }
+
+    #[test]
     fn a_plan_that_allows_failures_lists_its_looks() {
         let base = Count::new(13, 50).unwrap();
         let costs = Costs {
             class: "A2".to_owned(),
             base,
+            beside: None,
             recorded: &Plan::allowing(base, 4, 0.25),
             control: &Err(NoPlan::TooLong),
             jobs: 2,

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::args::Args;
 use super::inherit::{Said, but_for_given, under_conditions_of};
-use crate::commands::amplify::{Knob, in_shell, winner};
+use crate::commands::amplify::{Knob, Winner, in_shell, winner};
 use crate::commands::signatures;
 use crate::message::{hinted, tell, usage};
 use crate::run;
 use crate::spec::{ConditionOf, EnvVar, Limits, Spec};
+use crate::stats::Count;
+use crate::sweep::stop::Class;
 
 /// A sweep under the conditions that its flags name another one for.
 ///
@@ -26,7 +28,8 @@ pub(in crate::commands) fn under(spec: Spec, args: &Args) -> anyhow::Result<Spec
 pub(in crate::commands) struct Taken {
     of: ConditionOf,
     recorded: Spec,
-    knobs: Vec<Knob>,
+    /// Of a search.
+    winner: Option<Winner>,
 }
 
 impl Taken {
@@ -46,8 +49,8 @@ impl Taken {
     /// No recorded sweep; a search that has shown no condition; one of another person, whose flags nobody here has seen.
     pub(in crate::commands) fn read(path: &Path, signatures: Option<&Path>) -> anyhow::Result<Taken> {
         let recorded = recorded_spec(path)?;
-        let knobs = match &recorded.amplification {
-            None => Vec::new(),
+        let winner = match &recorded.amplification {
+            None => None,
             Some(_) if recorded.imported_at.is_some() => {
                 return Err(hinted(
                     format!(
@@ -57,15 +60,15 @@ impl Taken {
                     "give the flags of its conditions yourself",
                 ));
             }
-            Some(search) => winner(path, search, &signatures::load(signatures)?)?,
+            Some(search) => Some(winner(path, search, &signatures::load(signatures)?)?),
         };
         let taken = Taken {
             of: ConditionOf {
                 sweep: fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path)),
-                knobs: knobs.iter().map(|knob| knob.flags.clone()).collect(),
+                knobs: knobs(winner.as_ref()).iter().map(|knob| knob.flags.clone()).collect(),
             },
             recorded,
-            knobs,
+            winner,
         };
         tell(format_args!("note: {}", taken.words(path)));
         Ok(taken)
@@ -74,11 +77,18 @@ impl Taken {
     /// `spec` under these conditions, except for the flags and variables (`env`) that the command line gives itself.
     pub(in crate::commands) fn on(&self, spec: &Spec, env: &[EnvVar], said: &Said) -> Spec {
         let under = under_conditions_of(spec.clone(), &self.recorded);
-        let under = self.knobs.iter().fold(under, |spec, knob| knob.on(&spec));
+        let under = knobs(self.winner.as_ref())
+            .iter()
+            .fold(under, |spec, knob| knob.on(&spec));
         Spec {
             condition_of: Some(self.of.clone()),
             ..but_for_given(under, spec, env, said)
         }
+    }
+
+    /// How often a class came under these conditions, where a search has measured it.
+    pub(in crate::commands) fn rate_of(&self, class: &Class) -> Option<Count> {
+        self.winner.as_ref()?.rate_of(class)
     }
 
     fn words(&self, path: &Path) -> String {
@@ -95,6 +105,10 @@ impl Taken {
             format!("under the conditions of `{path}`: {}", all.join(", "))
         }
     }
+}
+
+fn knobs(winner: Option<&Winner>) -> &[Knob] {
+    winner.map_or(&[], |winner| &winner.knobs)
 }
 
 /// What a recorded sweep runs.
