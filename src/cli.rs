@@ -174,7 +174,6 @@ pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
 }
 
 /// The whole command line.
-#[must_use]
 pub fn command() -> clap::Command {
     let is_rare = |arg: &clap::Arg| arg.get_long().is_some_and(|long| !FIRST_WEEK.contains(&long));
     let of_sweep = |arg: clap::Arg| {

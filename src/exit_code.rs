@@ -44,7 +44,6 @@ impl ExitCode {
     ];
 
     /// The number.
-    #[must_use]
     pub fn code(self) -> u8 {
         match self {
             ExitCode::Passed => 0,

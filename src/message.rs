@@ -42,7 +42,6 @@ pub fn usage(message: impl Into<String>, hint: Option<&str>) -> anyhow::Error {
 }
 
 /// Whether the error is a mistake on the command line.
-#[must_use]
 pub fn is_usage(error: &anyhow::Error) -> bool {
     error
         .chain()
@@ -50,7 +49,6 @@ pub fn is_usage(error: &anyhow::Error) -> bool {
 }
 
 /// Whether the reader of our output went away, which is no failure of ours.
-#[must_use]
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
@@ -70,14 +68,12 @@ pub fn tell(text: impl std::fmt::Display) {
 }
 
 /// A text of several lines, each of which is [`shown`].
-#[must_use]
 pub fn by_line(text: &str) -> String {
     let lines: Vec<_> = text.split('\n').map(shown).collect();
     lines.join("\n")
 }
 
 /// The lines that stderr gets for an error.
-#[must_use]
 pub fn render(error: &anyhow::Error) -> String {
     let mut text = format!("error: {error:#}");
     if let Some(hint) = error.chain().find_map(hint_of) {

@@ -38,7 +38,6 @@ pub const HOST_IMAGE: &str = "host";
 pub const SETTINGS_FILE: &str = "reproduce-flaky.toml";
 
 /// Version of this tool, with the commit it was built from as far as the build knew one.
-#[must_use]
 pub fn tool() -> String {
     match option_env!("RF_COMMIT") {
         Some(commit) if !commit.is_empty() => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
@@ -101,7 +100,6 @@ impl FromStr for EnvVar {
 }
 
 /// Whether a variable's name says that its value is a secret.
-#[must_use]
 pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     [
@@ -297,7 +295,6 @@ pub struct Difference {
 
 impl Spec {
     /// Name of the sweep's directory: `<mode>[_<tag>]`.
-    #[must_use]
     pub fn dir_name(&self) -> String {
         match &self.tag {
             Some(tag) => format!("{}_{tag}", self.mode),
@@ -306,7 +303,6 @@ impl Spec {
     }
 
     /// A stop rule that ended the work of any process on it, in the words of its flag; `None` where there was none.
-    #[must_use]
     pub fn stop_rule(&self) -> Option<&str> {
         let rules = ["until ", "max-failures ", "for ", "prove-below ", "decided"];
         let mut reasons = self.ended.iter().chain(&self.reasons);
@@ -327,7 +323,6 @@ impl Spec {
 
     /// Why any process stopped working on it, whatever version of this tool wrote it down. What broke is left out of
     /// `broken`: its words are others each time.
-    #[must_use]
     pub fn all_reasons(&self) -> BTreeSet<String> {
         let ended = self.ended.as_deref().map(|ended| match ended.split_once(": ") {
             Some(("broken", _)) => "broken",
@@ -337,7 +332,6 @@ impl Spec {
     }
 
     /// Whether two sweeps are arms that were run side by side, block by block.
-    #[must_use]
     pub fn is_interleaved_with(&self, other: &Spec) -> bool {
         match (&self.arm, &other.arm) {
             (Some(one), Some(two)) => one.name != two.name && one.arms == two.arms && one.seed == two.seed,
@@ -347,7 +341,6 @@ impl Spec {
 
     /// In what respects `self` would run something else than `recorded` did. Names, deadlines, jobs and
     /// ranges may differ: they do not change what runs.
-    #[must_use]
     pub fn differences(&self, recorded: &Spec) -> Vec<Difference> {
         let mut found = Vec::new();
         let mut compare = |what, recorded: String, asked: String| {
@@ -387,7 +380,6 @@ impl Spec {
 }
 
 /// The first twelve hexadecimal digits of an id, as Docker shows it.
-#[must_use]
 pub fn short_id(id: &str) -> &str {
     let digits = id.rsplit_once(':').map_or(id, |(_, digits)| digits);
     digits.get(..12).unwrap_or(digits)

@@ -63,7 +63,6 @@ fn add(what: Cow<'static, str>, from: Instant) {
 }
 
 /// The steps in the order they began, a line each; `None` where none were kept.
-#[must_use]
 pub fn table() -> Option<String> {
     let kept = KEPT.get()?;
     let mut steps = kept.steps.lock().unwrap_or_else(PoisonError::into_inner);

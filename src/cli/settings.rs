@@ -53,7 +53,6 @@ const REACHING: [&str; 17] = [
 /// A settings file, read and checked for its form.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where it is.
     pub path: PathBuf,
     /// `before`: a command run once before the first iteration, such as a build.
     pub before: Option<Vec<String>>,
@@ -65,7 +64,6 @@ pub struct Settings {
     reach: BTreeMap<String, String>,
 }
 
-/// One flag that the file sets.
 #[derive(Clone, Debug)]
 struct Flag {
     name: String,

@@ -69,9 +69,6 @@ pub struct Args {
 }
 
 /// Looks for the conditions, or says that it has shown none.
-///
-/// # Errors
-/// A base that is no sweep, knobs that cannot be turned, and whatever would break every run.
 pub fn run(args: &Args, settings: Option<&Settings>) -> anyhow::Result<ExitCode> {
     decided::refuse(
         &args.sweep.given,

@@ -22,9 +22,6 @@ pub struct Args {
 }
 
 /// Takes back every iteration of a sweep that is queued or running; recorded iterations stay.
-///
-/// # Errors
-/// There is no such sweep, no iteration of it was handed over, or the engine refuses.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (sweep, mut tickets, engine) = placed(&args.sweep)?;
     let live = engine.states(&tickets)?;
@@ -44,9 +41,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Changes how many iterations run at once, now.
-///
-/// # Errors
-/// As for [`run`].
 pub(super) fn set_jobs(dir: &Path, jobs: u32) -> anyhow::Result<()> {
     let (sweep, tickets, engine) = placed(dir)?;
     let live = engine.states(&tickets)?;

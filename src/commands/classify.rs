@@ -48,9 +48,6 @@ struct Row<'a> {
 }
 
 /// Judges every run below the paths and prints what each came to.
-///
-/// # Errors
-/// A path that cannot be read or holds no run, signatures that are not valid.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let signatures = signatures::load(args.signatures.as_deref())?;
     let mut runs = Vec::new();

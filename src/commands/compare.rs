@@ -78,9 +78,6 @@ pub enum Format {
 }
 
 /// Prints the comparison, and closes the gate if there is one.
-///
-/// # Errors
-/// A side that cannot be read or says nothing, and two sides that are the same iterations.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let signatures = signatures::load(args.signatures.as_deref())?;
     let reruns = if args.count_reruns { Reruns::Fail } else { Reruns::Pass };

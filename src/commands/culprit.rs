@@ -118,9 +118,6 @@ fn class(of: Option<&Class>) -> anyhow::Result<Class> {
 }
 
 /// Searches for the candidate that a failure came with, or says what is known.
-///
-/// # Errors
-/// Candidates that cannot be told apart or searched, and whatever would break every run.
 pub fn run(args: &Args, settings: Option<&Settings>) -> anyhow::Result<ExitCode> {
     if let Some(Command::Probe(args)) = &args.command {
         return probe::run(args, settings);

@@ -34,7 +34,6 @@ pub(crate) const DECIDED: [(&str, &str); 10] = [
 pub(super) enum Ended {
     /// Decided.
     AsPlanned,
-    /// Stopped by a signal.
     Interrupted,
     /// The runs say nothing about the tests.
     GaveUp(String),

@@ -101,8 +101,6 @@ const CANARY: [Scene; 1] = [Scene {
     promises: FIRST_SIX,
 }];
 
-/// # Errors
-/// The suite could not be run, or an iteration was not recognized for what it is.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let dir = directory(args)?;
     for (name, text) in SUITE {

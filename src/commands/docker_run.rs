@@ -11,9 +11,6 @@ use crate::sweep::iteration;
 
 /// The line, quoted for a shell, with the caller's own variables by name only. `sweep` is the sweep's directory,
 /// `writes_to` the directory that takes the place of the run's.
-///
-/// # Errors
-/// `--image host`, and there is no Python to be found; a volume or limit that cannot be read.
 pub(super) fn line(spec: &Spec, sweep: &Path, iteration: u32, writes_to: &Path) -> anyhow::Result<String> {
     let argv = crate::sweep::argv::argv(spec.worker_mode(), spec.trail, &spec.arguments());
     let name = run::run_name(iteration);

@@ -57,7 +57,6 @@ pub struct Args {
 /// Space below which a sweep of any length is likely to run out.
 const LITTLE_SPACE: u64 = 2 << 30;
 
-/// One thing that was looked at.
 #[derive(Debug, Serialize, Deserialize)]
 struct Check {
     what: Cow<'static, str>,
@@ -75,7 +74,6 @@ enum State {
     Ok,
     /// A sweep runs, but some of what it can do is missing.
     Limited,
-    /// No sweep can run.
     Missing,
 }
 
@@ -108,8 +106,6 @@ impl Check {
     }
 }
 
-/// # Errors
-/// The answer could not be printed.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.engine == EngineKind::Slurm {
         return node::run(args);

@@ -44,9 +44,6 @@ pub struct Args {
 }
 
 /// Writes the bundle.
-///
-/// # Errors
-/// A run that is not there, a file that is, a pattern that is none, a place that cannot be written to.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let signatures = signatures::load(args.signatures.as_deref())?;
     let mut wanted: Vec<(PathBuf, BTreeSet<u32>)> = Vec::new();

@@ -22,9 +22,6 @@ use crate::sweep::{Event, EventKind};
 use crate::timings;
 
 /// Removes what is ours and what nobody waits for any more.
-///
-/// # Errors
-/// No engine answers, or it refuses.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let verb = if args.dry_run { "would be removed" } else { "removed" };
     // First, since they are there without an engine too.

@@ -83,9 +83,6 @@ pub struct Args {
 }
 
 /// Prints a page, the help of a command, or the list of pages.
-///
-/// # Errors
-/// A usage error for a topic that is none.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Some(asked) = &args.topic else {
         output::words(&list())?;

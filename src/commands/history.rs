@@ -53,9 +53,6 @@ pub struct Args {
 }
 
 /// Prints the history.
-///
-/// # Errors
-/// A directory that cannot be read, or none that holds a sweep.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let signatures = signatures::load(args.signatures.as_deref())?;
     let mut sweeps: Vec<PathBuf> = Vec::new();
@@ -94,8 +91,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::Passed)
 }
 
-/// The history for a terminal.
-#[must_use]
 pub fn text(history: &History) -> String {
     let mut text = nights(history).text();
     text.push('\n');
@@ -108,8 +103,6 @@ pub fn text(history: &History) -> String {
     text
 }
 
-/// The history for a page that shows Markdown.
-#[must_use]
 pub fn as_markdown(history: &History) -> String {
     let mut text = markdown::table(&nights(history));
     text.push('\n');

@@ -34,9 +34,6 @@ pub struct Args {
 }
 
 /// Unpacks a bundle, looks at all of it, and only then moves its runs into place.
-///
-/// # Errors
-/// It is no bundle, or not one that can be trusted; another run has the name of one of its runs.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let unpacked = run::unpack(&args.bundle, &args.logs.dir, args.max_size)?;
     let placed = run::place(&unpacked, &args.logs.dir)?;

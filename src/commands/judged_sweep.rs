@@ -45,9 +45,6 @@ pub struct JudgedSweep {
 
 impl JudgedSweep {
     /// Reads a sweep; every iteration with an answer has a judgement.
-    ///
-    /// # Errors
-    /// The directory cannot be read.
     pub fn read(dir: &Path, signatures: &SignatureSet) -> Result<JudgedSweep, StoreError> {
         let scan = run::scan_known(dir, backend::cache().as_deref())?;
         let reached = scan.runs.iter().map(|run| (run.dir.clone(), run.reached.clone()));
@@ -66,9 +63,6 @@ impl JudgedSweep {
     }
 
     /// Reads some iterations of a sweep, with the answers that others replaced.
-    ///
-    /// # Errors
-    /// The directory cannot be read.
     pub fn read_some(
         dir: &Path,
         iterations: &BTreeSet<u32>,
@@ -161,17 +155,11 @@ impl JudgedSweep {
 }
 
 /// Brings the derived files of an open sweep up to date, and returns the sweep with its summary.
-///
-/// # Errors
-/// The directory cannot be read, or the files cannot be written.
 pub fn conclude(open: &Sweep, signatures: &SignatureSet) -> Result<(JudgedSweep, Summary), StoreError> {
     write_derived(open.shown(), signatures, |records, words| open.rebuild(records, words))
 }
 
 /// Brings the derived files of any sweep's directory up to date, the old script's included.
-///
-/// # Errors
-/// The directory cannot be read, or the files cannot be written.
 pub fn rebuild(dir: &Path, signatures: &SignatureSet) -> Result<(), StoreError> {
     write_derived(dir, signatures, |records, words| run::rebuild(dir, records, words)).map(|_| ())
 }

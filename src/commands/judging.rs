@@ -10,9 +10,6 @@ use crate::sweep::display::Counting;
 use crate::{message, run};
 
 /// The runs below a path.
-///
-/// # Errors
-/// The path cannot be read, or holds no run.
 pub fn runs_below(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let runs = run::find_runs(path)?;
     if runs.is_empty() {
@@ -25,9 +22,6 @@ pub fn runs_below(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Judges many runs, in parallel and in their order.
-///
-/// # Errors
-/// A log that cannot be read.
 pub fn judge_all(runs: &[PathBuf], signatures: &SignatureSet) -> anyhow::Result<Vec<Outcome>> {
     let bar = Counting::new(runs.len() as u64, "judged");
     let outcomes = runs.par_iter().map(|run| {
@@ -41,9 +35,6 @@ pub fn judge_all(runs: &[PathBuf], signatures: &SignatureSet) -> anyhow::Result<
 }
 
 /// Judges one run from its files.
-///
-/// # Errors
-/// Its log cannot be read.
 pub fn judge_path(path: &Path, signatures: &SignatureSet) -> anyhow::Result<Outcome> {
     let files = run::run_files(path)?;
     let (exit, problems) = files.exit();

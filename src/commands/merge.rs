@@ -39,7 +39,6 @@ pub struct Args {
     pub dry_run: bool,
 }
 
-/// A sweep to copy from.
 struct Source {
     dir: PathBuf,
     spec: Spec,
@@ -61,9 +60,6 @@ impl Source {
 }
 
 /// Copies what the target does not have.
-///
-/// # Errors
-/// The sweeps are of different things, a number is taken, or something cannot be read or written.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let sources = args
         .sources

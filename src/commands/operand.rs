@@ -29,18 +29,12 @@ pub enum Reruns {
 
 impl Operand {
     /// Reads one sample in which reruns count as passes.
-    ///
-    /// # Errors
-    /// Those of [`Operand::read_counting`].
     pub fn read(text: &str, logs_dir: &Path, signatures: &SignatureSet) -> anyhow::Result<Operand> {
         Operand::read_counting(text, logs_dir, signatures, Reruns::Pass)
     }
 
     /// Reads one sample. Counts are told from a path by their form, digits on both sides of one slash; a sweep without a path
     /// is looked for in `logs_dir`.
-    ///
-    /// # Errors
-    /// A usage error for counts that are none and for a path that is not there; a plain one for a sweep that says nothing.
     pub fn read_counting(
         text: &str,
         logs_dir: &Path,
@@ -126,9 +120,6 @@ fn is_counts(text: &str) -> bool {
 }
 
 /// Refuses two operands that are the same sweep or share iterations.
-///
-/// # Errors
-/// A usage error that says what the two share.
 pub fn ensure_apart(base: &Operand, new: &Operand) -> anyhow::Result<()> {
     let (Some(old), Some(now)) = (&base.sweep, &new.sweep) else {
         return Ok(());

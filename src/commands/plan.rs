@@ -45,9 +45,6 @@ pub struct Args {
 }
 
 /// Prints the plan.
-///
-/// # Errors
-/// A base that cannot be read or says nothing.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let signatures = signatures::load(args.signatures.as_deref())?;
     let sample = Operand::read(&args.base, &args.logs.dir, &signatures)?.sample;
@@ -65,8 +62,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::Passed)
 }
 
-/// The plan for a terminal.
-#[must_use]
 pub fn text(plan: &Plan) -> String {
     let base = &plan.base;
     let Rate { count, confidence, .. } = base.rate;
@@ -174,8 +169,6 @@ fn needed(class: &Needed, all: &[Needed]) -> String {
     text + "\n"
 }
 
-/// The plan for a page that shows Markdown.
-#[must_use]
 pub fn as_markdown(name: &str, plan: &Plan) -> String {
     let words = text(plan);
     let (sentences, table) = words.split_once("\n\n").unwrap_or((&words, ""));

@@ -78,9 +78,6 @@ pub struct Args {
 }
 
 /// Proves a fix, or says how far it is from that.
-///
-/// # Errors
-/// A base that proves nothing, a fix that cannot run, and whatever would break every run of it.
 pub fn run(args: &Args, settings: Option<&Settings>) -> anyhow::Result<ExitCode> {
     decided::refuse(
         &args.sweep.given,

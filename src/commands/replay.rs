@@ -90,9 +90,6 @@ pub struct Args {
 }
 
 /// Replays a run.
-///
-/// # Errors
-/// A run that cannot be read or names no test to replay, and whatever would break every run of it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let signatures = Arc::new(signatures::load(args.signatures.as_deref())?);
     let mut original = Original::find(args, &signatures)?;

@@ -67,9 +67,6 @@ pub enum Document {
 }
 
 /// Prints the schema.
-///
-/// # Errors
-/// It cannot be printed.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     output::json(&match args.name {
         Document::Sweep => of::<Spec>(),

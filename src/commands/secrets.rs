@@ -9,9 +9,6 @@ use crate::spec::{EnvVar, Spec};
 
 /// A redactor for sweeps with these specifications and for the patterns that the user adds. Secret are the values of
 /// variables whose names say so, and of all variables that a sweep was given, by value or by name.
-///
-/// # Errors
-/// A usage error for a pattern that is no regular expression.
 pub fn redactor<'a>(specs: impl Iterator<Item = &'a Spec>, added: &[String]) -> anyhow::Result<Redactor> {
     let mut variables: Vec<EnvVar> = Vec::new();
     let mut passed: BTreeSet<&str> = BTreeSet::new();

@@ -52,9 +52,6 @@ const MOST_STACKS: u64 = 4 << 20;
 const MOST: usize = 8;
 
 /// Prints what happened in a run.
-///
-/// # Errors
-/// There is no such run, or its log cannot be read.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let path = find(args)?;
     let signatures = signatures::load(args.signatures.as_deref())?;

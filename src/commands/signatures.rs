@@ -81,9 +81,6 @@ pub struct Suggest {
 }
 
 /// Reads signatures from a file or a folder; the built-in ones where no path is given.
-///
-/// # Errors
-/// The path cannot be read, holds no signature file, or one that is not valid.
 pub fn load(path: Option<&Path>) -> anyhow::Result<SignatureSet> {
     let Some(path) = path else {
         return Ok(SignatureSet::built_in());
@@ -110,8 +107,6 @@ pub fn load(path: Option<&Path>) -> anyhow::Result<SignatureSet> {
     Ok(SignatureSet::parse(&files)?)
 }
 
-/// # Errors
-/// Signatures that cannot be read, or an example that its signature should match and does not, or the reverse.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Check { path, against, format } => check(path.as_deref(), against.as_deref(), *format),

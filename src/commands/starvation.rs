@@ -15,7 +15,6 @@ use crate::stats::starvation::{Course, Starved};
 const MOST_TESTS: usize = 5;
 
 /// What is known of the failing tests of a sweep that stopped threads and processes; nothing of other sweeps.
-#[must_use]
 pub(super) fn of(answers: Answers<'_>) -> Vec<Starved> {
     let counted: Vec<&Record> = answers
         .all()

@@ -60,9 +60,6 @@ pub struct Args {
 const WIDTH: usize = 80;
 
 /// Prints how far the sweeps have come.
-///
-/// # Errors
-/// A directory that was named and cannot be read.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.follow {
         return follow(args);
@@ -175,7 +172,6 @@ fn find(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
 const MOST_SIGNS: usize = 50;
 
 /// All sweeps, those that run first.
-#[must_use]
 pub fn text(sweeps: &[SweepStatus], width: usize, paint: Paint) -> String {
     let mut text = String::new();
     for sweep in sweeps {

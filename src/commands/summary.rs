@@ -91,8 +91,6 @@ pub enum Format {
     Perfetto,
 }
 
-/// # Errors
-/// A directory that cannot be read, or none that holds a sweep; a file that cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let signatures = signatures::load(args.signatures.as_deref())?;
     let sweeps = find(args)?
@@ -224,7 +222,6 @@ fn suites(sweeps: &[JudgedSweep], signatures: &SignatureSet, confidence: f64) ->
 }
 
 /// What can be run next on a sweep, with what it is for: at most four lines, and only what fits what came of it.
-#[must_use]
 pub fn next(summary: &Summary) -> Vec<(String, String)> {
     let sweep = shell_words::quote(&summary.sweep);
     let run = summary.not_passed.first().map(|run| shell_words::quote(&run.dir));

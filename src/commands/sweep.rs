@@ -41,8 +41,6 @@ pub(super) mod specification;
 /// Plugins by which a session repeats a failing test until it passes.
 const RERUNNING: [&str; 3] = ["pytest-rerunfailures", "pytest-retry", "flaky"];
 
-/// # Errors
-/// Whatever would break every iteration, and a store that cannot record.
 pub fn run(args: &Args, settings: Option<&Settings>) -> anyhow::Result<ExitCode> {
     if args.timings {
         timings::keep();
@@ -64,9 +62,6 @@ pub fn run(args: &Args, settings: Option<&Settings>) -> anyhow::Result<ExitCode>
 }
 
 /// The specification of the sweep that these flags name, without settings or arms.
-///
-/// # Errors
-/// The first iteration comes after the last, or a file that is named is not there.
 pub(super) fn specification(args: &Args) -> anyhow::Result<Spec> {
     specification::of(args, None)
 }

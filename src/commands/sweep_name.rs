@@ -7,9 +7,6 @@ use crate::run;
 use crate::spec::Mode;
 
 /// The places to look for a sweep in, the likeliest first: as it is typed, below `logs_dir`, and there by its tag alone.
-///
-/// # Errors
-/// A usage error for a tag that several sweeps have.
 pub(super) fn places(word: &Path, logs_dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut places = vec![word.to_owned(), logs_dir.join(word)];
     if places.iter().any(|place| place.exists()) {

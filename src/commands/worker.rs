@@ -41,7 +41,6 @@ pub struct Args {
 /// and some of it belongs to removing the container.
 const GRACE: Duration = Duration::from_secs(3);
 
-#[must_use]
 pub fn run(args: &Args) -> ExitCode {
     let ran = tokio::runtime::Runtime::new()
         .map_err(anyhow::Error::from)

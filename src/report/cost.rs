@@ -17,13 +17,11 @@ pub struct Cost {
 
 impl Cost {
     /// Seconds of all of them; `None` where no run was seen.
-    #[must_use]
     pub fn seconds(&self) -> Option<f64> {
         Some(self.runs.div_ceil(u64::from(self.jobs.max(1))) as f64 * self.each_s?)
     }
 
     /// `86 min`; empty where no run was seen.
-    #[must_use]
     pub fn time(&self) -> String {
         self.seconds().map_or_else(String::new, rounded)
     }

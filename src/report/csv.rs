@@ -6,9 +6,6 @@ use super::cells::Cells;
 use super::shown::shown;
 
 /// The bytes of a table.
-///
-/// # Panics
-/// Never: memory takes what is written to it.
 pub fn table(cells: &Cells) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let header: Vec<String> = cells

@@ -88,9 +88,6 @@ struct Extra {
 }
 
 /// The bytes of the report.
-///
-/// # Panics
-/// Never: a report has string keys.
 pub fn report(suites: &[Suite]) -> Vec<u8> {
     let tests: Vec<Test> = suites
         .iter()

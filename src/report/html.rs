@@ -36,19 +36,16 @@ const SCRIPT: &str = include_str!("html/report.js");
 /// Bytes of excerpts that a page takes in as they are written; the rest stays on disk.
 pub const MOST_EVIDENCE: usize = 1_800_000;
 
-/// One sweep for the page.
 #[derive(Clone, Copy, Debug)]
 pub struct Sheet<'a> {
     pub summary: &'a Summary,
     /// What the sweep runs; `None` in trees of the script.
     pub spec: Option<&'a Spec>,
-    /// The iterations, in order.
     pub records: &'a [Record],
     /// What the logs say around the evidence, by iteration; none for an iteration whose logs were not read.
     pub excerpts: &'a BTreeMap<u32, Vec<Excerpt>>,
 }
 
-/// Everything on the page.
 #[derive(Clone, Debug)]
 pub struct Report<'a> {
     /// The sweeps, the one that others are compared with first.
@@ -63,8 +60,6 @@ pub struct Report<'a> {
     pub made_at: Option<DateTime<Utc>>,
 }
 
-/// The page.
-#[must_use]
 pub fn page(report: &Report<'_>) -> String {
     let names = Names::of(report);
     let script_hash = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(SCRIPT.as_bytes()));

@@ -3,9 +3,6 @@
 use crate::report::summary::Summary;
 
 /// The bytes, a line for each sweep.
-///
-/// # Panics
-/// Never: a summary has string keys.
 pub fn lines(summaries: &[Summary]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for summary in summaries {

@@ -13,9 +13,6 @@ use crate::report::suite::{Case, Suite};
 use crate::stats::counted;
 
 /// The bytes of the report.
-///
-/// # Errors
-/// The writer's own; none for a memory buffer.
 pub fn xml(suites: &[Suite]) -> anyhow::Result<Vec<u8>> {
     let mut report = Report::new("reproduce-flaky");
     for suite in suites {

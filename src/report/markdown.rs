@@ -8,8 +8,6 @@ use super::shown::shown;
 use super::tables::{Listed, Table, cells};
 use crate::report::summary::Summary;
 
-/// The whole report.
-#[must_use]
 pub fn report(summaries: &[Summary], listed: Listed) -> String {
     let summaries = &*Summary::shown(summaries);
     let mut text = String::new();
@@ -74,7 +72,6 @@ fn outcomes(summaries: &[Summary]) -> String {
 }
 
 /// One table, as GitHub and GitLab show it.
-#[must_use]
 pub fn table(cells: &Cells) -> String {
     let line = |cells: &mut dyn Iterator<Item = String>| format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
     let rule = |column: &Column| match column.kind {
@@ -90,7 +87,6 @@ pub fn table(cells: &Cells) -> String {
 }
 
 /// Text that Markdown shows as it is, also inside a table; what stands between backticks stays code.
-#[must_use]
 pub fn escaped(text: &str) -> String {
     let text = &*shown(text);
     // An odd backtick opens nothing; all of them are then shown as they are.

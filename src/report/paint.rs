@@ -5,9 +5,7 @@ use crate::judge::Verdict;
 /// Whether text is colored. Where the reader is no terminal, or `NO_COLOR` is set, the stream takes color out again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paint {
-    /// Words only.
     Plain,
-    /// Words in color.
     Color,
 }
 

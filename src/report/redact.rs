@@ -27,13 +27,10 @@ pub struct Found {
 }
 
 impl Found {
-    /// All places.
-    #[must_use]
     pub fn total(&self) -> u64 {
         self.kinds.values().sum()
     }
 
-    /// Adds another count.
     pub fn add(&mut self, other: &Found) {
         for (kind, n) in &other.kinds {
             *self.kinds.entry(kind.clone()).or_default() += n;
@@ -41,7 +38,6 @@ impl Found {
     }
 
     /// The redactions that a text already holds.
-    #[must_use]
     pub fn shown(text: &str) -> Found {
         let mut found = Found::default();
         for rest in text.split("[redacted: ").skip(1) {
@@ -53,7 +49,6 @@ impl Found {
     }
 
     /// In words: `3 places redacted: 2 hf token, 1 HF_TOKEN`.
-    #[must_use]
     pub fn words(&self) -> String {
         let kinds: Vec<String> = self.kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
         match self.total() {
@@ -90,9 +85,6 @@ impl Redactor {
     /// # Errors
     /// A pattern of the user is no regular expression, or matches the empty text; the error gives its place in the
     /// list.
-    ///
-    /// # Panics
-    /// Never: a test compiles the built-in patterns.
     pub fn new(variables: &[EnvVar], added: &[String]) -> Result<Redactor, String> {
         let (known, too_common) = values::known(variables);
         let (names, texts): (Vec<String>, Vec<Vec<u8>>) = known.into_iter().unzip();
@@ -116,13 +108,11 @@ impl Redactor {
     }
 
     /// Variables whose values are too short or too common to be looked for.
-    #[must_use]
     pub fn too_common(&self) -> &[String] {
         &self.too_common
     }
 
     /// A text without its secrets.
-    #[must_use]
     pub fn text<'a>(&self, text: &'a str, found: &mut Found) -> Cow<'a, str> {
         let hits = self.hits(text.as_bytes());
         if hits.is_empty() {

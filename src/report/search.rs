@@ -15,7 +15,6 @@ const NAME: usize = 32;
 /// Characters of a title.
 const TITLE: usize = 60;
 
-/// A candidate.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     pub name: String,
@@ -23,7 +22,6 @@ pub struct Row {
     pub title: Option<String>,
     /// Failures of the class in its answered runs.
     pub count: Count,
-    /// Runs that errored.
     pub errored: u64,
     /// Runs that failed for another reason.
     pub others: u64,

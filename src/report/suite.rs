@@ -50,15 +50,12 @@ impl Case {
 /// A sweep, as far as the format can hold it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Suite {
-    /// Name of the sweep.
     pub name: String,
-    /// When it started.
     pub started_at: Option<DateTime<Utc>>,
     /// When its last iteration ended.
     pub ended_at: Option<DateTime<Utc>>,
     /// Wall time of all its iterations together, in seconds.
     pub duration_s: Option<f64>,
-    /// Confidence of the rates.
     pub confidence: f64,
     /// Tests that were reached, and sessions that failed without one.
     pub cases: Vec<Case>,
@@ -72,7 +69,6 @@ pub struct Suite {
 
 impl Suite {
     /// A sweep's iterations by test. `rates` are those of its tests, `words` its summary.
-    #[must_use]
     pub fn of(answers: Answers<'_>, rates: &TestRates, confidence: f64, words: &str) -> Suite {
         let Answers { spec, records, .. } = answers;
         let tests = rates.failing.iter().chain(&rates.never_failed);

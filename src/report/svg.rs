@@ -28,7 +28,6 @@ use crate::report::summary::Summary;
 /// The colors of charts, light and dark.
 pub const STYLE: &str = include_str!("svg/chart.css");
 
-/// A finished chart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drawing {
     /// Width in pixels at its natural size.
@@ -117,7 +116,6 @@ impl Drawing {
     }
 }
 
-/// A rectangle.
 #[derive(Clone, Copy, Debug)]
 struct Box {
     x: f64,

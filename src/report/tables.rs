@@ -43,7 +43,6 @@ impl Listed {
     }
 }
 
-/// Makes a table over all sweeps.
 pub fn cells(table: Table, summaries: &[Summary], listed: Listed) -> Cells {
     let summaries = Summary::shown(summaries);
     match table {

@@ -42,7 +42,6 @@ enum Detail {
 }
 
 /// The whole report: statistics of all sweeps, then each with its failures, iterations and tests.
-#[must_use]
 pub fn report(summaries: &[Summary], listed: Listed, paint: Paint, chart: Chart) -> String {
     let summaries = &*Summary::shown(summaries);
     let mut text = String::new();
@@ -73,7 +72,6 @@ pub fn report(summaries: &[Summary], listed: Listed, paint: Paint, chart: Chart)
 }
 
 /// What one sees when a sweep ends: counts, rate, what failed, where to look, what to run next.
-#[must_use]
 pub fn screen(summary: &Summary, next: &[(String, String)], paint: Paint) -> String {
     let summary = &Summary::shown(std::slice::from_ref(summary))[0];
     let mut text = head(summary, paint);

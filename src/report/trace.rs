@@ -24,7 +24,6 @@ pub struct Sheet<'a> {
     pub windows: &'a BTreeMap<u32, Vec<Window>>,
 }
 
-/// One event of the trace.
 #[derive(Serialize)]
 struct Event {
     name: String,
@@ -74,9 +73,6 @@ struct Span<'a> {
 }
 
 /// The bytes of the trace.
-///
-/// # Panics
-/// Never: a trace has string keys.
 pub fn json(sheets: &[Sheet<'_>]) -> Vec<u8> {
     let starts = sheets.iter().flat_map(|sheet| sheet.records).filter_map(times);
     let zero = starts.map(|(start, _)| start).min().unwrap_or_default();

@@ -74,12 +74,10 @@ impl AttemptDir {
     }
 
     /// Its name, unique among all hosts: `run007.<host>-<pid>-<n>`.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    #[must_use]
     pub fn dirs(&self) -> &AttemptDirs {
         &self.dirs
     }
@@ -89,7 +87,6 @@ impl AttemptDir {
     }
 
     /// Where the tool's own directory is, absolute.
-    #[must_use]
     pub fn path(&self) -> &Path {
         self.dirs.own.path()
     }
@@ -126,7 +123,6 @@ impl AttemptDir {
     }
 
     /// Length of the trail so far, in bytes.
-    #[must_use]
     pub fn trail_bytes(&self) -> u64 {
         let trail = self.dirs.session.file(TRAIL).and_then(|file| file.metadata());
         trail.map_or(0, |found| found.len())

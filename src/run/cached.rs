@@ -47,7 +47,6 @@ pub struct Cached {
 impl Cached {
     /// Opens their directory below the tool's cache, and makes it if there is none; `None` where it is not the caller's
     /// alone.
-    #[must_use]
     pub fn open(cache: &Path, kind: &'static Kind) -> Option<Cached> {
         let cache = RunDir::open(cache).ok()?;
         let dir = cache.ensure_dir(kind.dir, 0o700).ok()?;
@@ -55,13 +54,11 @@ impl Cached {
     }
 
     /// What a document says; `None` if there is none that can be believed.
-    #[must_use]
     pub fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         serde_json::from_slice(&self.bytes(name)?).ok()
     }
 
     /// The bytes of a document; `None` if there is none that can be believed.
-    #[must_use]
     pub fn bytes(&self, name: &str) -> Option<Vec<u8>> {
         if !is_own(&self.dir, name, 0o600) {
             return None;
@@ -103,7 +100,6 @@ impl Cached {
 }
 
 /// The directories of such documents below the tool's cache.
-#[must_use]
 pub fn cached_in(cache: &Path) -> Vec<PathBuf> {
     let dirs = [PROBES, INDEXES].map(|kind| cache.join(kind.dir));
     let is_there = |dir: &PathBuf| dir.symlink_metadata().is_ok_and(|found| found.is_dir());
@@ -140,7 +136,6 @@ pub struct Stamp {
 
 impl Stamp {
     /// The stamps of a path and, of a directory, of each file in it that has Python look for modules elsewhere.
-    #[must_use]
     pub fn of(path: &Path) -> Vec<Stamp> {
         let mut stamps = vec![Stamp::now(path.to_owned())];
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
@@ -164,13 +159,11 @@ impl Stamp {
     }
 
     /// Whether nothing has happened to it.
-    #[must_use]
     pub fn holds(&self) -> bool {
         Stamp::now(self.path.clone()).found == self.found
     }
 
     /// Whether it has last changed before a moment, in seconds since 1970.
-    #[must_use]
     pub fn is_older_than(&self, seconds: i64) -> bool {
         self.found.is_none_or(|[_, _, _, changed, _]| changed < seconds)
     }

@@ -41,7 +41,6 @@ impl Claim {
         Claim { iteration, held: None }
     }
 
-    #[must_use]
     pub fn iteration(&self) -> u32 {
         self.iteration
     }
@@ -74,11 +73,8 @@ impl Drop for Claim {
 pub(super) struct ClaimNote {
     /// Machine of the process.
     pub host: String,
-    /// Process id on that machine.
     pub pid: u32,
-    /// Name of the attempt that runs.
     pub attempt: String,
-    /// When the attempt began.
     pub since: DateTime<Utc>,
     /// Whether the attempt only stands by: made ready, and waiting for its turn.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

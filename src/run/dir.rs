@@ -42,25 +42,21 @@ impl RunDir {
     }
 
     /// The path it was opened by: for messages, and for programs that can only be given a path.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Device and inode.
-    #[must_use]
     pub fn identity(&self) -> Identity {
         self.identity
     }
 
     /// Whether the path still leads to this directory.
-    #[must_use]
     pub fn is_in_place(&self) -> bool {
         rustix::fs::statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW)
             .is_ok_and(|there| Identity::from(&there) == self.identity)
     }
 
-    /// A directory below this one.
     pub fn dir(&self, below: impl AsRef<Path>) -> io::Result<RunDir> {
         let below = below.as_ref();
         RunDir::of(
@@ -87,7 +83,6 @@ impl RunDir {
         }
     }
 
-    /// Opens a regular file for reading.
     pub fn file(&self, below: impl AsRef<Path>) -> io::Result<File> {
         regular(self.fd.as_fd(), below.as_ref(), OFlags::RDONLY)
     }
@@ -204,7 +199,6 @@ impl RunDir {
     }
 
     /// What stands under a name; `None` for nothing.
-    #[must_use]
     pub fn kind(&self, below: impl AsRef<Path>) -> Option<Kind> {
         let stat = self.stat(below).ok()?;
         Some(FileType::from_raw_mode(stat.st_mode).into())
@@ -233,7 +227,6 @@ impl RunDir {
         entries(self.fd.as_fd(), most)
     }
 
-    /// Whether there are no entries.
     pub fn is_empty(&self) -> io::Result<bool> {
         let mut names = rustix::fs::Dir::read_from(&self.fd)?;
         Ok(!names.any(|entry| entry.is_ok_and(|entry| !is_dots(entry.file_name().to_bytes()))))

@@ -13,7 +13,6 @@ pub struct Identity {
 
 impl Identity {
     /// The identity in the metadata of a file.
-    #[must_use]
     pub fn of(found: &std::fs::Metadata) -> Identity {
         use std::os::unix::fs::MetadataExt;
         Identity {

@@ -19,7 +19,6 @@ pub enum StoreError {
     /// A file of ours does not read as one.
     #[error("failed to read `{}`: {cause}", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it, with line and column.
         cause: String,
@@ -27,9 +26,7 @@ pub enum StoreError {
     /// A later version of the tool wrote it.
     #[error("`{}` has format {format}, which this version does not know", path.display())]
     Newer {
-        /// The file.
         path: PathBuf,
-        /// Its format number.
         format: u64,
     },
     /// Something that is not a run stands where one belongs.
@@ -41,29 +38,23 @@ pub enum StoreError {
     /// A file that is to be made is there.
     #[error("`{}` exists already", path.display())]
     Exists {
-        /// The file.
         path: PathBuf,
     },
     /// A file is no bundle, or one that cannot be trusted.
     #[error("failed to import `{}`: {cause}", path.display())]
     NotImported {
-        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
         cause: String,
     },
     /// Another run or sweep stands where one of a bundle belongs.
     #[error("`{}` is there already, and is another one", path.display())]
     Taken {
-        /// Where it is.
         path: PathBuf,
     },
     /// Another process keeps the lock of the shared files.
     #[error("waited {seconds} s for the lock on `{}`", path.display())]
     Locked {
-        /// The lock file.
         path: PathBuf,
-        /// How long.
         seconds: u64,
     },
     /// The operating system said no.
@@ -71,16 +62,13 @@ pub enum StoreError {
     Io {
         /// What was tried, such as `write`.
         verb: String,
-        /// On what.
         path: PathBuf,
-        /// The system's answer.
         cause: io::Error,
     },
 }
 
 impl StoreError {
     /// An error of the operating system, with what was tried on which file.
-    #[must_use]
     pub fn io(verb: &str, path: &Path, cause: io::Error) -> StoreError {
         StoreError::Io {
             verb: verb.to_owned(),
@@ -90,7 +78,6 @@ impl StoreError {
     }
 
     /// What the user can do, where we know.
-    #[must_use]
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             StoreError::Differs { .. } => "name the new one with --tag",

@@ -77,13 +77,11 @@ impl Files {
     }
 
     /// The run's directory; `None` for a lone log.
-    #[must_use]
     pub fn dir(&self) -> Option<&Path> {
         Some(self.run()?.path())
     }
 
     /// What of the session was stopped for a while by the sweep's own condition; none where nothing was.
-    #[must_use]
     pub fn windows(&self) -> Vec<Window> {
         let file = self.run().and_then(|dir| dir.file(STARVED).ok());
         // One that cannot be read says nothing.
@@ -92,13 +90,11 @@ impl Files {
     }
 
     /// The iteration that the directory is named after.
-    #[must_use]
     pub fn iteration(&self) -> Option<u32> {
         iteration_of(self.dir()?.file_name()?.to_str()?)
     }
 
     /// How the run ended, as far as a file says, and what of that could not be read.
-    #[must_use]
     pub fn exit(&self) -> (Option<Exit>, Vec<String>) {
         let mut problems = Vec::new();
         let exit = self.run().and_then(|dir| scan::read_exit(dir, &mut problems));
@@ -106,7 +102,6 @@ impl Files {
     }
 
     /// The judgement that is recorded; `None` where there is none that can be read.
-    #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
         let dir = self.dir()?.to_owned();
         scan::read_run(self.iteration()?, dir).outcome
@@ -114,7 +109,6 @@ impl Files {
 
     /// One file of the run by its name below the directory: the console, the trail, a log of a test, a file of the
     /// autopsy. `None` for any other and for one that cannot be read.
-    #[must_use]
     pub fn text(&self, name: &str) -> Option<Box<dyn BufRead + '_>> {
         let dir = self.run()?;
         let path = match self.found_logs().get(name) {
@@ -128,7 +122,6 @@ impl Files {
     }
 
     /// Names of what was collected before the session was ended, stacks first.
-    #[must_use]
     pub fn autopsy(&self) -> Vec<String> {
         let collected = self.run().and_then(|dir| dir.dir(AUTOPSY).ok()?.entries().ok());
         let mut names: Vec<String> = collected
@@ -143,7 +136,6 @@ impl Files {
     }
 
     /// Every file of the run with its size in bytes, by name. Empty for a lone log.
-    #[must_use]
     pub fn sizes(&self) -> Vec<(String, u64)> {
         let mut found = Vec::new();
         if let Some(dir) = self.run() {

@@ -45,7 +45,6 @@ impl Handover {
     }
 
     /// Since when files are to be handed over.
-    #[must_use]
     pub fn since(&self) -> SystemTime {
         self.since
     }

@@ -48,13 +48,11 @@ pub(super) const OURS: [&str; 11] = [
 ];
 
 /// Directory of an iteration: `run007`, and `run1000` where three digits are not enough.
-#[must_use]
 pub fn run_name(iteration: u32) -> String {
     format!("run{iteration:03}")
 }
 
 /// The iteration a directory is named after; iterations count from 1.
-#[must_use]
 pub fn iteration_of(name: &str) -> Option<u32> {
     let digits = name.strip_prefix("run")?;
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -72,7 +70,6 @@ pub(super) fn run_paths(sweep: &Path, iteration: u32) -> [PathBuf; 4] {
 }
 
 /// Orders names as people do: `n4_fix8` before `n4_fix13`, `run99` before `run100`.
-#[must_use]
 pub(super) fn natural_order(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a, b);
     loop {

@@ -17,7 +17,6 @@ pub struct Manifest {
     pub format: u32,
     /// Version of the tool that wrote it.
     pub tool: String,
-    /// When.
     pub made_at: DateTime<Utc>,
     /// The sweeps that runs in it belong to.
     pub sweeps: Vec<BundledSweep>,
@@ -42,7 +41,6 @@ pub struct BundledSweep {
 /// One run of a bundle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BundledRun {
-    /// Its number.
     pub iteration: u32,
     /// Its directory below the bundle's `logs`.
     pub dir: String,
@@ -52,7 +50,6 @@ pub struct BundledRun {
     pub outcome: OutcomeKind,
     /// Signatures that matched, or `UNKNOWN`.
     pub categories: Vec<String>,
-    /// Tests that failed.
     pub failing_tests: Vec<String>,
     /// Image as it was named.
     #[serde(default)]
@@ -70,7 +67,6 @@ pub struct BundledRun {
 /// A signature that matched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Matched {
-    /// Its id.
     pub id: String,
     /// What it is a sign of.
     pub title: String,

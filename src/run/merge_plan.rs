@@ -22,7 +22,6 @@ pub struct Move {
 pub struct Aside {
     /// The iteration that it answered.
     pub iteration: u32,
-    /// Its directory.
     pub dir: PathBuf,
     pub identity: Identity,
 }
@@ -56,7 +55,6 @@ pub struct MoveAside {
     pub to: u32,
 }
 
-/// What a merge comes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MergePlan {
     /// What is to be copied, in the order of sources and numbers.
@@ -70,7 +68,6 @@ pub struct MergePlan {
 }
 
 /// Plans a merge. With `renumber`, an iteration whose number is taken gets the first one after all others.
-#[must_use]
 pub fn plan(target: &Answers, sources: &[Answers], renumber: bool) -> MergePlan {
     let mut plan = MergePlan::default();
     let mut used: BTreeSet<u32> = target.standing.keys().copied().collect();

@@ -23,9 +23,6 @@ pub enum Published {
 }
 
 /// Replaces the judgement in a run's directory; its facts stay as they are.
-///
-/// # Errors
-/// The directory cannot be written.
 pub fn write_outcome(dir: &Path, outcome: &Outcome) -> Result<(), StoreError> {
     durable::replace(dir, OUTCOME, &json(outcome))
 }

@@ -29,7 +29,6 @@ pub fn replaced(dir: &Path) -> Vec<(u32, PathBuf)> {
 }
 
 /// Where an answer stands below its sweep: `run007`, or `.attempts/run007.retried-1` for one that was set aside.
-#[must_use]
 pub fn place_in_sweep(iteration: u32, dir: &Path) -> String {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     match iteration_and_number(&name) {

@@ -17,21 +17,16 @@ const REPLAYS: &str = ".replays";
 const SHELL: &str = "shell";
 
 /// Directory for the replays of one iteration; it need not exist.
-#[must_use]
 pub fn replays_dir(sweep: &Path, iteration: u32) -> PathBuf {
     sweep.join(REPLAYS).join(run_name(iteration))
 }
 
 /// Directory of an iteration that is recorded, ours or the script's; `None` where there is none.
-#[must_use]
 pub fn recorded_run(sweep: &Path, iteration: u32) -> Option<PathBuf> {
     run_paths(sweep, iteration).into_iter().find(|path| scan::is_run(path))
 }
 
 /// What a sweep runs; `None` where the directory does not say.
-///
-/// # Errors
-/// The specification cannot be read, or is newer than this tool.
 pub fn spec(sweep: &Path) -> Result<Option<Spec>, StoreError> {
     scan::read_spec(sweep, sweep)
 }

@@ -151,9 +151,6 @@ fn csv_row(iteration: u32, exit: Option<&Exit>, outcome: &Outcome) -> Vec<u8> {
 /// Writes the derived files of any sweep's directory anew, the old script's included, after its runs were judged again.
 /// The script's own files are kept under other names: where the script left no codes in the runs, those files are the only
 /// place that has them.
-///
-/// # Errors
-/// The directory cannot be read or written.
 pub fn rebuild(dir: &Path, records: &[Record], summary: &str) -> Result<Rebuilt, StoreError> {
     if !dir.join(SPEC).exists() {
         let _lock = SharedLock::take(dir)?;

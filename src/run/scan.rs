@@ -127,7 +127,6 @@ pub(super) fn is_run(path: &Path) -> bool {
 }
 
 /// Reads what is known of one run.
-#[must_use]
 pub fn read_run(iteration: u32, dir: PathBuf) -> ScannedRun {
     let mut problems = Vec::new();
     let opened = RunDir::open(&dir);
@@ -154,9 +153,6 @@ pub fn read_run(iteration: u32, dir: PathBuf) -> ScannedRun {
 }
 
 /// The judgement of a run; `None` where there is none yet.
-///
-/// # Errors
-/// Why it cannot be read, in words.
 pub(super) fn read_outcome(dir: &RunDir) -> Result<Option<Outcome>, String> {
     let failed = |error: io::Error| format!("failed to read {OUTCOME}: {}", words(&error));
     let corrupted = |error: serde_json::Error| format!("{OUTCOME} is corrupted: {error}");

@@ -46,13 +46,11 @@ impl Scratch {
     }
 
     /// The directory itself.
-    #[must_use]
     pub fn dir(&self) -> &RunDir {
         &self.dir
     }
 
     /// Where it is.
-    #[must_use]
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -69,7 +67,6 @@ impl Drop for Scratch {
 
 /// Directories below `parent` that killed processes of this user left: ours by name, owner and mode, older than a
 /// minute, and locked by nobody. Links are none of them.
-#[must_use]
 pub fn left_in(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     let held = abandoned(parent, prefix);
     held.into_iter().map(|(name, _)| parent.join(name)).collect()

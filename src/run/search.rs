@@ -29,24 +29,20 @@ pub struct SearchDir(PathBuf);
 
 impl SearchDir {
     /// The directory, which need not exist.
-    #[must_use]
     pub fn new(dir: PathBuf) -> SearchDir {
         SearchDir(dir)
     }
 
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
     /// Where the worktree of a commit is.
-    #[must_use]
     pub fn worktree(&self, commit: &str) -> PathBuf {
         self.0.join(WORKTREES).join(commit)
     }
 
     /// Where all of them are.
-    #[must_use]
     pub fn worktrees(&self) -> PathBuf {
         self.0.join(WORKTREES)
     }
@@ -97,7 +93,6 @@ impl SearchDir {
     }
 
     /// The last line of a build's log that is not empty.
-    #[must_use]
     pub fn last_line(&self, log: &Path) -> Option<String> {
         let mut file = durable::open_regular(log).ok()?;
         let (bytes, _) = tail(&mut file, TAIL).ok()?;
@@ -128,9 +123,6 @@ fn lock(dir: &Path, name: &str) -> Result<Option<SearchLock>, StoreError> {
 }
 
 /// Reads a list that the user has written.
-///
-/// # Errors
-/// The file cannot be read, or is no text.
 pub fn read_list(path: &Path) -> Result<String, StoreError> {
     fs::read_to_string(path).map_err(|cause| StoreError::io("read", path, cause))
 }

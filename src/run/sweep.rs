@@ -179,14 +179,12 @@ impl Sweep {
     }
 
     /// The directory, absolute.
-    #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// Directories that no session may write to: this sweep's, and those of the sweeps beside it, first of all of those
     /// that run as well.
-    #[must_use]
     pub fn guarded(&self) -> Vec<PathBuf> {
         let beside = self.dir.parent().and_then(|logs| fs::read_dir(logs).ok());
         let paths = beside.into_iter().flatten().flatten().map(|entry| entry.path());
@@ -202,13 +200,11 @@ impl Sweep {
     }
 
     /// The directory as the user would type it.
-    #[must_use]
     pub fn shown(&self) -> &Path {
         &self.shown
     }
 
     /// What the user should know about this directory before anything runs.
-    #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -236,8 +232,6 @@ impl Sweep {
         Ok(Claimed::Ours(claim))
     }
 
-    /// Whether an iteration has an answer.
-    #[must_use]
     pub fn is_recorded(&self, iteration: u32) -> bool {
         run_paths(&self.dir, iteration).iter().any(|path| scan::is_run(path))
     }

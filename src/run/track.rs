@@ -24,9 +24,6 @@ pub fn read_track(path: &Path) -> Result<Track, StoreError> {
 }
 
 /// Writes the state, whole or not at all.
-///
-/// # Errors
-/// The file cannot be written.
 pub fn write_track(path: &Path, track: &Track) -> Result<(), StoreError> {
     let mut bytes = serde_json::to_vec(track).map_err(|error| StoreError::io("write", path, error.into()))?;
     bytes.push(b'\n');

@@ -22,7 +22,6 @@ pub struct InFlight {
     pub iteration: u32,
     /// Machine of the process; `None` between claim and attempt.
     pub host: Option<String>,
-    /// Number of the process on that machine.
     pub pid: Option<u32>,
     /// When the attempt began.
     pub since: Option<DateTime<Utc>>,
@@ -41,9 +40,6 @@ pub struct RunStamp {
 }
 
 /// The recorded iterations of a sweep.
-///
-/// # Errors
-/// The directory is there and cannot be read.
 pub fn stamps(sweep: &Path) -> Result<BTreeMap<u32, RunStamp>, StoreError> {
     let stamp = |dir: PathBuf| RunStamp {
         changed: fs::metadata(&dir).and_then(|found| found.modified()).ok(),
@@ -57,7 +53,6 @@ pub fn stamps(sweep: &Path) -> Result<BTreeMap<u32, RunStamp>, StoreError> {
 }
 
 /// The console log of a run or an attempt.
-#[must_use]
 pub fn log_of(dir: &Path) -> Option<PathBuf> {
     [LOG, OLD_LOG]
         .iter()
@@ -121,7 +116,6 @@ fn last_line(attempt: &Path) -> Option<String> {
 
 /// Directories of the sweeps that processes of this machine are running: of all users for root, else of this user. Empty
 /// where the system does not show which files a process has open.
-#[must_use]
 pub fn sweeps_of_this_machine() -> BTreeSet<PathBuf> {
     let files = proc::pids().into_iter().flat_map(proc::open_files);
     files.filter_map(|file| sweep_of_claim(&file)).collect()

@@ -16,9 +16,6 @@ pub(super) const SUPERSEDED: &str = "another process recorded this iteration fir
 
 impl Sweep {
     /// Opens an existing sweep, with its specification.
-    ///
-    /// # Errors
-    /// There is no sweep, or its specification cannot be read.
     pub fn existing(dir: &Path) -> Result<(Sweep, Spec), StoreError> {
         let at = fs::canonicalize(dir).map_err(|cause| StoreError::io("open", dir, cause))?;
         let sweep = Sweep::at(at, dir.to_owned());
@@ -27,9 +24,6 @@ impl Sweep {
     }
 
     /// The specification, as it is on disk now.
-    ///
-    /// # Errors
-    /// The specification cannot be read, or there is none.
     pub fn spec(&self) -> Result<Spec, StoreError> {
         scan::read_spec(&self.dir, &self.shown)?.ok_or_else(|| {
             let path = self.shown.join(SPEC);
@@ -123,7 +117,6 @@ impl Sweep {
 
     /// Facts and judgement of an iteration that is recorded, and its directory as the user would type it; `None` where
     /// it has none that can be read.
-    #[must_use]
     pub fn answer(&self, iteration: u32) -> Option<(Exit, Outcome, PathBuf)> {
         answer(&self.shown, iteration)
     }
@@ -174,7 +167,6 @@ impl Sweep {
 }
 
 /// Facts and judgement of an iteration that is recorded in a sweep's directory, with its own directory.
-#[must_use]
 pub fn answer(sweep: &Path, iteration: u32) -> Option<(Exit, Outcome, PathBuf)> {
     let path = run_paths(sweep, iteration)
         .into_iter()

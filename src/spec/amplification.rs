@@ -86,7 +86,6 @@ pub struct KnobsOn {
 
 impl ConditionOf {
     /// In a few words: the sweep by its name, and what its winner has on.
-    #[must_use]
     pub fn words(&self) -> String {
         let name = self
             .sweep
@@ -104,7 +103,6 @@ impl ConditionOf {
 
 impl Amplification {
     /// In what two searches do not ask the same, as a noun each. What is known of the base may have grown in between.
-    #[must_use]
     pub fn differences(&self, other: &Amplification) -> Vec<&'static str> {
         let same = [
             ("base", self.base == other.base),

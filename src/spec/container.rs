@@ -115,13 +115,11 @@ pub struct Container {
 
 impl Container {
     /// Whether a part of the recipe is in force.
-    #[must_use]
     pub fn has(&self, part: Recipe) -> bool {
         !self.without.contains(&part)
     }
 
     /// Options by which a session reaches what is not its container's own, in words.
-    #[must_use]
     pub fn holes(&self) -> Vec<String> {
         let mut holes = Vec::new();
         if self.network.as_deref() == Some("host") {

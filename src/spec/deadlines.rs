@@ -44,12 +44,10 @@ impl Default for Deadlines {
 }
 
 impl Deadlines {
-    /// Longest wall time of an iteration.
     pub fn total(&self) -> Duration {
         Duration::from_secs_f64(self.total_s)
     }
 
-    /// Longest time without a byte of output.
     pub fn silence(&self) -> Option<Duration> {
         self.silence_s.map(Duration::from_secs_f64)
     }
@@ -63,12 +61,10 @@ impl Deadlines {
         }
     }
 
-    /// How long a session that hung is left running.
     pub fn keep(&self) -> Option<Duration> {
         self.keep_s.map(Duration::from_secs_f64)
     }
 
-    /// Time between TERM and KILL.
     pub fn grace(&self) -> Duration {
         Duration::from_secs_f64(self.grace_s)
     }

@@ -36,7 +36,6 @@ words! {
 impl Spec {
     /// Where its tests may run; `None` where neither a container nor this machine was allowed. A sweep of this
     /// machine's processes may be repeated in a container over this machine's Python.
-    #[must_use]
     pub fn allowed_backend(&self, allowed: &[Allowance]) -> Option<BackendKind> {
         if self.backend == BackendKind::Local && allowed.contains(&Allowance::Local) {
             Some(BackendKind::Local)
@@ -105,7 +104,6 @@ impl Spec {
     }
 
     /// What it asks for and does not get, in words.
-    #[must_use]
     pub fn held_back(&self, allowed: &[Allowance]) -> Vec<String> {
         let may = |what| allowed.contains(&what);
         let container = &self.container;

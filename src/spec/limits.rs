@@ -49,7 +49,6 @@ pub struct Limits {
 
 impl Limits {
     /// What a sweep's specification asks for, as far as its backend can give it.
-    #[must_use]
     pub fn of(spec: &Spec) -> Limits {
         let container = &spec.container;
         let has_limits = spec.backend == BackendKind::Docker;
@@ -84,7 +83,6 @@ impl Limits {
     }
 
     /// What was limited or added, in words, one a condition; none where nothing was.
-    #[must_use]
     pub fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
         words.extend(self.cpus.map(|cpus| format!("cpus {cpus}")));

@@ -37,14 +37,11 @@ words! {
     }
 }
 
-/// CPUs of [`Perturbation::Cpus`].
 const HALF_A_CORE: f64 = 0.5;
-/// Memory of [`Perturbation::Memory`], in bytes.
 const LITTLE_MEMORY: u64 = 512 << 20;
 
 impl Perturbation {
     /// Variables of the session that are this condition.
-    #[must_use]
     pub fn variables(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Perturbation::Threads => &[
@@ -67,7 +64,6 @@ impl Perturbation {
     }
 
     /// Whether the plugin that writes the trail brings it about.
-    #[must_use]
     pub fn is_the_plugins(self) -> bool {
         matches!(self, Perturbation::SwitchInterval | Perturbation::Order)
     }
@@ -93,7 +89,6 @@ impl Container {
     }
 
     /// Whether cores are kept busy beside the iterations.
-    #[must_use]
     pub fn has_noise(&self) -> bool {
         self.noise.is_some() || self.conditions.contains(&Perturbation::Noise)
     }
@@ -101,7 +96,6 @@ impl Container {
 
 impl Spec {
     /// Conditions by name that cannot be had, each with the reason: because of what the sweep itself is.
-    #[must_use]
     pub fn without_effect(&self) -> Vec<(Perturbation, &'static str)> {
         let asked = self.container.conditions.iter().copied();
         let reason = |condition: Perturbation| match condition {
@@ -125,7 +119,6 @@ impl Spec {
     }
 
     /// Whether a condition that has no flag of its own is asked for and can be had, as far as the sweep itself says.
-    #[must_use]
     pub fn is_under(&self, condition: Perturbation) -> bool {
         let is_asked = match condition {
             Perturbation::Starve => self.container.starve.is_some(),
@@ -135,13 +128,11 @@ impl Spec {
     }
 
     /// What an iteration draws by: its number, or in a replay the number of the iteration that is repeated.
-    #[must_use]
     pub fn seed(&self, iteration: u32) -> u64 {
         self.container.seed.unwrap_or_else(|| u64::from(iteration))
     }
 
     /// How many workers share the tests out, [`Perturbation::Workers`] taken into account.
-    #[must_use]
     pub fn worker_mode(&self) -> Mode {
         match self.mode {
             Mode::Xdist(workers) if self.container.conditions.contains(&Perturbation::Workers) => {
@@ -165,7 +156,6 @@ impl Spec {
     }
 
     /// The user's arguments for pytest, [`Perturbation::Workers`] taken into account.
-    #[must_use]
     pub fn arguments(&self) -> Vec<String> {
         let mut args = self.pytest_args.clone();
         if self.container.conditions.contains(&Perturbation::Workers)

@@ -48,7 +48,6 @@ pub struct Proof {
 
 impl Proof {
     /// In what two proofs do not ask the same, as a noun each. What is known of the base may have grown in between.
-    #[must_use]
     pub fn differences(&self, other: &Proof) -> Vec<&'static str> {
         let same = [
             ("base", self.base == other.base),

@@ -33,7 +33,6 @@ pub struct CandidateOf {
 
 impl CandidateOf {
     /// In what two searches are not the same, as a noun each.
-    #[must_use]
     pub fn differences(&self, other: &CandidateOf) -> Vec<&'static str> {
         let weights =
             |search: &CandidateOf| -> Vec<u64> { search.weights.iter().map(|weight| weight.to_bits()).collect() };

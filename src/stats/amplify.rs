@@ -33,7 +33,6 @@ const HOLD: f64 = 0.01;
 /// Posterior probability of helping above which a knob is part of the winner.
 const WINNER: f64 = 0.6;
 
-/// One recorded run of any stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     /// Bit `i` is set where the knob number `i` was on.
@@ -53,7 +52,6 @@ impl Run {
 /// The recorded runs with every knob off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Base {
-    /// Failures of the target.
     pub target: Count,
     /// Runs in which another class failed.
     pub other: u64,
@@ -107,7 +105,6 @@ impl State {
         }
     }
 
-    /// The winner as a bit mask.
     pub fn winner_mask(&self) -> u32 {
         self.winner.iter().fold(0, |mask, knob| mask | 1 << knob)
     }

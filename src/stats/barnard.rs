@@ -39,9 +39,7 @@ pub enum Sizes {
 /// The p-values of the two questions that can be asked before the runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OneSided {
-    /// That the new one fails less often.
     pub less: f64,
-    /// That the new one fails more often.
     pub greater: f64,
 }
 

@@ -87,12 +87,10 @@ pub fn ln_hypergeometric(k: u64, drawn: u64, marked: u64, unmarked: u64) -> f64 
     ln_pmf(k, marked, share) + ln_pmf(drawn - k, unmarked, share) - ln_pmf(drawn, all, share)
 }
 
-/// Probability of `k` or more successes in `n` trials.
 pub fn at_least(k: u64, n: u64, p: f64) -> f64 {
     ln_at_least(k, n, p).exp().min(1.0)
 }
 
-/// Probability of `k` or fewer successes in `n` trials.
 pub fn at_most(k: u64, n: u64, p: f64) -> f64 {
     if k >= n { 1.0 } else { at_least(n - k, n, 1.0 - p) }
 }

@@ -82,10 +82,8 @@ impl Block {
 /// What a rule has concluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Conclusion {
-    /// Shown to fail less often.
     #[serde(rename = "fewer")]
     Fewer,
-    /// Shown to fail more often.
     #[serde(rename = "more")]
     More,
     /// Over, and nothing is shown; never "unchanged".
@@ -94,7 +92,6 @@ pub enum Conclusion {
 }
 
 impl Conclusion {
-    /// The word used in files and tables.
     pub fn as_str(self) -> &'static str {
         match self {
             Conclusion::Fewer => "fewer",

@@ -29,14 +29,12 @@ words! {
     }
 }
 
-/// What is asked of two sweeps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Question {
     /// The only direction that is tested, if one was stated beforehand; else both are, each at half the level.
     pub expect: Option<Direction>,
     /// Chance of a wrong verdict where nothing changed, over all classes together.
     pub alpha: f64,
-    /// Confidence of the intervals.
     pub confidence: f64,
     /// The test, where one was asked for; else the one that fits the two sizes.
     pub test: Option<ExactTest>,
@@ -55,7 +53,6 @@ impl Default for Question {
 
 impl Question {
     /// What an adjusted one-sided p has to be below.
-    #[must_use]
     pub fn level(&self) -> f64 {
         match self.expect {
             Some(_) => self.alpha,
@@ -79,8 +76,6 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// The word used in files and tables.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Finding::Fewer => "fewer",
@@ -158,7 +153,6 @@ fn tested<S: Serializer>(p: &OneSided, serializer: S) -> Result<S::Ok, S::Error>
 
 impl Class {
     /// The direction the rates point in, whether or not the numbers carry it; `None` where they are equal.
-    #[must_use]
     pub fn leaning(&self) -> Option<Direction> {
         match self.new.count.rate().partial_cmp(&self.base.count.rate()) {
             Some(std::cmp::Ordering::Less) => Some(Direction::Fewer),
@@ -168,7 +162,6 @@ impl Class {
     }
 
     /// The one-sided p that was tested: of the direction stated beforehand, else the smaller one.
-    #[must_use]
     pub fn tested_p(&self, expect: Option<Direction>) -> f64 {
         tested_p(self.tested, expect)
     }
@@ -235,7 +228,6 @@ pub struct Comparison {
 
 impl Comparison {
     /// Compares two sides. A side without a single passed or failed iteration is compared too, with no evidence.
-    #[must_use]
     pub fn new(base: &Sample, new: &Sample, question: Question) -> Comparison {
         let mut ids: Vec<&str> = vec![ANY];
         let named: BTreeSet<&str> = base

@@ -12,13 +12,9 @@ pub struct Conditions {
     pub spec: Option<Spec>,
     /// `serial`, `n4` …, by the specification or else by the directory's name.
     pub mode: Option<Mode>,
-    /// Identities of the images its iterations ran.
     pub image_ids: BTreeSet<String>,
-    /// Machines its iterations ran on.
     pub nodes: BTreeSet<String>,
-    /// Backends its iterations ran on.
     pub backends: BTreeSet<String>,
-    /// Versions of this tool that ran them.
     pub tools: BTreeSet<String>,
     /// How many iterations were to be in flight.
     pub jobs: BTreeSet<u32>,
@@ -29,7 +25,6 @@ pub struct Conditions {
 
 impl Conditions {
     /// What a sweep ran under, by its specification, the name of its directory, and the facts of its iterations.
-    #[must_use]
     pub fn of<'a>(name: &str, spec: Option<&Spec>, answers: impl Iterator<Item = &'a Record>) -> Conditions {
         let mut found = Conditions {
             mode: spec.map(|spec| spec.mode).or_else(|| Mode::of_dir(name).0),
@@ -63,18 +58,15 @@ pub enum Weight {
     Condition,
 }
 
-/// One respect in which two sweeps differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     pub what: String,
     pub base: String,
     pub new: String,
-    /// Whether it is the change or a condition.
     pub weight: Weight,
 }
 
 /// In what two sweeps differ; nothing where either is known by its counts only.
-#[must_use]
 pub fn differences(base: Option<&Conditions>, new: Option<&Conditions>) -> Vec<Difference> {
     let (Some(base), Some(new)) = (base, new) else {
         return Vec::new();

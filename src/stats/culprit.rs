@@ -29,7 +29,6 @@ pub struct Axis {
     weights: Vec<f64>,
 }
 
-/// What the runs say.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Posterior {
     /// Probability that nothing changed.
@@ -44,21 +43,16 @@ pub struct Posterior {
     pub after: Vec<f64>,
 }
 
-/// What to do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
     /// One run of each of these candidates, ascending; then ask again.
     Probe(Vec<usize>),
     /// The change came with this candidate.
     Culprit {
-        /// From 1 to `n`.
         candidate: usize,
-        /// Its posterior probability.
         p: f64,
     },
-    /// Nothing changed.
     NoCulprit {
-        /// The posterior probability of that.
         p: f64,
     },
 }

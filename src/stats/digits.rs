@@ -34,7 +34,6 @@ pub fn percent(rate: f64) -> String {
     format!("{text} %")
 }
 
-/// A number of things in words.
 pub fn counted(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }

@@ -19,7 +19,6 @@ pub use point::Point;
 
 /// The slot that each iteration ran in on its node, from 1, made out from the times; `None` where a time is missing.
 /// The points have to be in the order of their starts.
-#[must_use]
 pub fn slots(points: &[Point]) -> Vec<Option<usize>> {
     Lanes::of(points).lane
 }
@@ -36,7 +35,6 @@ pub struct Row {
     pub count: Count,
 }
 
-/// What was found about a sweep.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Drift {
     /// The stretches in order of start; one where nothing changed, none where there was no result.
@@ -51,7 +49,6 @@ pub struct Drift {
 
 impl Drift {
     /// The stretches in words: `0/90 in 1-90, then 5/10 in 91-100 (p = 9e-6)`; `None` where there are not two.
-    #[must_use]
     pub fn words(&self) -> Option<String> {
         if self.regimes.len() < 2 {
             return None;
@@ -69,7 +66,6 @@ impl Drift {
     }
 
     /// Everything that speaks against one constant, independent rate, one sentence each; none where nothing does.
-    #[must_use]
     pub fn sentences(&self) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(words) = self.words() {
@@ -90,7 +86,6 @@ impl Drift {
         Drift::of_points(answers.all().filter_map(Point::of).collect())
     }
 
-    /// The same for one class of failure.
     pub fn of_class(answers: Answers<'_>, has: impl Fn(&Outcome) -> bool) -> Drift {
         let point = |record: &Record| {
             let failed = has(&record.outcome);

@@ -53,7 +53,6 @@ pub struct Durations {
 }
 
 impl Durations {
-    /// Sorts durations by verdict.
     pub fn of(iterations: &[(Verdict, f64)]) -> Durations {
         let with = |verdict: Verdict| {
             Spread::of(

@@ -99,7 +99,6 @@ impl Table {
         p.clamp(0.0, 1.0)
     }
 
-    /// Probability of `k` or more.
     fn at_least(&self, k: u64) -> f64 {
         let p = if k >= self.mode() {
             self.sum_up(k)

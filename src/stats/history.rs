@@ -30,7 +30,6 @@ pub struct Night {
 }
 
 impl Night {
-    /// A sweep as it is on disk, as one night of a row.
     pub fn of(answers: Answers<'_>) -> Night {
         let name = answers.name();
         let start = |record: &Record| record.exit.as_ref().and_then(|exit| exit.started_at);

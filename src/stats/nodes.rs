@@ -66,7 +66,6 @@ pub fn nodes(answers: Answers<'_>, confidence: f64) -> Vec<Node> {
         .collect()
 }
 
-/// What stands out, a sentence each.
 pub fn standing_out(nodes: &[Node]) -> Vec<String> {
     let total = nodes.iter().fold((0, 0), |sum, node| {
         (sum.0 + node.rate.count.failed(), sum.1 + node.rate.count.of())

@@ -33,7 +33,6 @@ pub enum NoPlan {
     /// Even the plan that allows the most failures shows such a fix with this probability only. A longer base, or the
     /// base run again beside the fix, would do.
     TooWeak {
-        /// The probability.
         assurance: f64,
     },
 }
@@ -50,7 +49,6 @@ pub struct Plan {
     pub assurance: f64,
 }
 
-/// What is known after some runs of the fix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// What follows; `None` while the plan goes on.

@@ -27,9 +27,7 @@ pub struct Split {
 /// A stretch of a series with one rate, as positions from 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Regime {
-    /// The positions it covers.
     pub positions: Range<usize>,
-    /// How many failed of how many.
     pub count: Count,
 }
 

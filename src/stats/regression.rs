@@ -15,24 +15,19 @@ pub struct RegressionGate {
 /// A class that closes the gate by failing more.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Regression {
-    /// The class.
     pub id: String,
     /// One-sided p in the direction of more failures, after Holm over all classes.
     pub p_adjusted: f64,
 }
 
-/// What a gate decided.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GateDecision {
-    /// The classes that fail more.
     pub regressions: Vec<Regression>,
     /// The limit, where the rate is above it.
     pub above: Option<f64>,
 }
 
 impl GateDecision {
-    /// Whether there is nothing against letting it pass.
-    #[must_use]
     pub fn is_open(&self) -> bool {
         self.regressions.is_empty() && self.above.is_none()
     }
@@ -41,7 +36,6 @@ impl GateDecision {
 impl RegressionGate {
     /// Judges a comparison. The gate itself states the direction, so that only "more" is tested, at the whole level;
     /// this may close it on a class whose two-directional verdict is still "no evidence".
-    #[must_use]
     pub fn decide(&self, comparison: &Comparison) -> GateDecision {
         let p_values: Vec<f64> = comparison.classes.iter().map(|class| class.tested.greater).collect();
         let regressions = comparison

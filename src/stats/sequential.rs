@@ -13,7 +13,6 @@ use super::runs_needed::smallest;
 /// `p^k (1-p)^(n-k) / B(k+1, n-k+1) > alpha`. All rates where nothing was seen.
 ///
 /// Source: the mixture martingale with a uniform prior (H. Robbins, 1970).
-#[must_use]
 pub fn confidence_sequence(count: Count, alpha: f64) -> (f64, f64) {
     let (k, n) = (count.failed(), count.of());
     if n == 0 || !(alpha > 0.0 && alpha < 1.0) {
@@ -32,7 +31,6 @@ pub fn confidence_sequence(count: Count, alpha: f64) -> (f64, f64) {
 /// 0 and 1.
 ///
 /// Source: a test martingale (Shafer et al., 2011), half of it bet on a rate of zero, half spread over all rates below.
-#[must_use]
 pub fn log_e_below(count: Count, limit: f64) -> Option<f64> {
     if !(limit > 0.0 && limit < 1.0) {
         return None;
@@ -50,7 +48,6 @@ pub fn log_e_below(count: Count, limit: f64) -> Option<f64> {
 
 /// The smallest limit that the failure rate is shown to be below, by [`log_e_below`] at `1 / alpha`; it may be watched.
 /// 1 where none is.
-#[must_use]
 pub fn proven_below(count: Count, alpha: f64) -> f64 {
     if !(alpha > 0.0 && alpha < 1.0) {
         return 1.0;
@@ -85,7 +82,6 @@ pub fn proven_below(count: Count, alpha: f64) -> f64 {
 
 /// Clean iterations that are still needed until [`log_e_below`] reaches `1 / alpha`; 0 when it has. `None` where the
 /// limit or the level are none, or nobody would wait that long.
-#[must_use]
 pub fn clean_runs_to_prove_below(count: Count, limit: f64, alpha: f64) -> Option<u64> {
     if !(limit > 0.0 && limit < 1.0 && alpha > 0.0 && alpha < 1.0) {
         return None;
@@ -130,25 +126,21 @@ impl ArmsTest {
     }
 
     /// The e-value so far; 1 before the first block.
-    #[must_use]
     pub fn e_value(&self) -> f64 {
         self.log_e.exp().min(f64::MAX)
     }
 
     /// Complete blocks so far.
-    #[must_use]
     pub fn blocks(&self) -> u64 {
         self.blocks
     }
 
     /// Whether the arms are shown to differ at this level.
-    #[must_use]
     pub fn is_decided(&self, alpha: f64) -> bool {
         self.log_e >= -alpha.ln()
     }
 }
 
-/// Every block of a series at once.
 impl FromIterator<(bool, bool)> for ArmsTest {
     fn from_iter<T: IntoIterator<Item = (bool, bool)>>(blocks: T) -> ArmsTest {
         let mut test = ArmsTest::default();

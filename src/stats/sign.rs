@@ -39,7 +39,6 @@ pub struct SignPlan {
     pub most_blocks: Option<u64>,
 }
 
-/// What is known after some blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     /// What follows for the lower side; `None` while the plan goes on.

@@ -16,7 +16,6 @@ pub struct Sprt {
     lower: f64,
 }
 
-/// What a series of runs says so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// They fail at the higher rate.

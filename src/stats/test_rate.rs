@@ -28,7 +28,6 @@ pub struct TestRate {
     pub is_assumed: bool,
 }
 
-/// The tests of a sweep.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TestRates {
     /// Tests that failed at least once, the most frequent first.

@@ -38,7 +38,6 @@ pub struct Sighting {
 /// A night in counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrackedNight {
-    /// Name of the sweep's directory.
     pub name: String,
     pub started_at: Option<DateTime<Utc>>,
     /// Answers that passed or failed.
@@ -48,7 +47,6 @@ pub struct TrackedNight {
 }
 
 impl TrackedNight {
-    /// A sweep as it is on disk, as one night.
     pub fn of(answers: Answers<'_>) -> TrackedNight {
         let mut seen: BTreeMap<String, Sighting> = BTreeMap::new();
         let failed = answers.all().filter(|record| record.outcome.verdict == Verdict::Failed);
@@ -125,7 +123,6 @@ fn causes(record: &Record) -> BTreeMap<String, Sighting> {
     found
 }
 
-/// Whether an issue is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IssueState {
@@ -133,7 +130,6 @@ pub enum IssueState {
     Closed,
 }
 
-/// What was said of a cause so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Issue {
     pub state: IssueState,
@@ -160,9 +156,7 @@ pub enum Step {
 pub struct Decision {
     pub step: Step,
     pub cause: String,
-    /// How the cause was last seen.
     pub sighting: Sighting,
-    /// The night that decides.
     pub night: TrackedNight,
     pub first_night: String,
     pub last_night: String,

@@ -6,7 +6,6 @@ use crate::judge::pytest::trail;
 
 /// pytest's command for an attempt, without a shell. The user's own `-n` outweighs the mode's, and `trail` loads
 /// the plugin that writes down what runs.
-#[must_use]
 pub fn argv(mode: Mode, trail: bool, args: &[String]) -> Vec<String> {
     let mut words: Vec<String> = ["python3", "-m", "pytest"].map(str::to_owned).into();
     if let Mode::Xdist(workers) = mode
@@ -23,7 +22,6 @@ pub fn argv(mode: Mode, trail: bool, args: &[String]) -> Vec<String> {
 
 /// The user's arguments for a session in one process. `is_distributed` says that xdist is there and would share the
 /// tests out; the last `-n` that is given holds, also over one of the project's own settings.
-#[must_use]
 pub fn in_one_process(args: &[String], is_distributed: bool) -> Vec<String> {
     let mut args = args.to_vec();
     if is_distributed {
@@ -34,7 +32,6 @@ pub fn in_one_process(args: &[String], is_distributed: bool) -> Vec<String> {
 }
 
 /// Whether the arguments say how many workers there are.
-#[must_use]
 pub fn has_workers(args: &[String]) -> bool {
     args.iter().take_while(|arg| *arg != "--").any(|arg| {
         arg == "-n"

@@ -10,7 +10,6 @@ use crate::stats::ArmsTest;
 
 /// The order in which the arms of a block are started, from the seed of the sweep: every order is as likely, and the
 /// same seed gives the same order on any machine.
-#[must_use]
 pub fn block_order(seed: u64, block: u32, n_arms: usize) -> Vec<usize> {
     let mut state = seed ^ u64::from(block).wrapping_mul(0xd134_2543_de82_ef95);
     let mut order: Vec<usize> = (0..n_arms).collect();
@@ -45,7 +44,6 @@ pub struct ArmsState {
 
 /// The evidence that two recorded arms differ in any failure; an iteration is a block, and those that only one of them
 /// has, or that errored in either, are left out. `None` where no block is left.
-#[must_use]
 pub fn e_value(base: &[Record], new: &[Record]) -> Option<f64> {
     let failed = |records: &[Record]| -> BTreeMap<u32, bool> {
         let counted = records
@@ -75,7 +73,6 @@ pub enum Answer {
 
 impl ArmsState {
     /// The evidence of `arms` arms, two at least, whose first block has this number.
-    #[must_use]
     pub fn new(n_arms: usize, first_block: u32) -> ArmsState {
         let n_tests = n_arms.max(2) - 1;
         ArmsState {
@@ -114,19 +111,16 @@ impl ArmsState {
     }
 
     /// Whether every later arm is shown to differ from the first one.
-    #[must_use]
     pub fn is_decided(&self) -> bool {
         self.tests.iter().all(|test| test.is_decided(self.alpha))
     }
 
     /// E-values of the later arms against the first one, in order.
-    #[must_use]
     pub fn e_values(&self) -> Vec<f64> {
         self.tests.iter().map(ArmsTest::e_value).collect()
     }
 
     /// Complete blocks taken in.
-    #[must_use]
     pub fn blocks(&self) -> u64 {
         self.tests.first().map_or(0, ArmsTest::blocks)
     }

@@ -44,7 +44,6 @@ pub struct Stops {
 
 impl Blocks {
     /// The missing iterations of arms with one range. `seed` draws the order of the arms in each block.
-    #[must_use]
     pub fn new(arms: Vec<Arc<Arm>>, seed: u64, stops: Stops) -> Blocks {
         let missing: Vec<BTreeSet<u32>> = arms.iter().map(|arm| arm.missing.iter().copied().collect()).collect();
         let blocks: BTreeSet<u32> = missing.iter().flatten().copied().collect();
@@ -101,13 +100,11 @@ impl Blocks {
     }
 
     /// How many iterations other processes have.
-    #[must_use]
     pub fn claimed_by_others(&self) -> usize {
         self.claimed_by_others.len()
     }
 
     /// Evidence that each later arm differs from the first one, as e-values; empty where there is one arm.
-    #[must_use]
     pub fn e_values(&self) -> Vec<f64> {
         match self.arms.len() {
             0 | 1 => Vec::new(),

@@ -32,7 +32,6 @@ words! {
 
 /// Something that shows a sweep while it runs. Called by one task only, in the order of events; an error switches it off.
 pub trait Reporter: Send {
-    /// Shows one event.
     fn event(&mut self, event: &Event) -> io::Result<()>;
 
     /// Shows what is running now, and a line about the evidence so far; called a few times a second.
@@ -59,7 +58,6 @@ pub struct Running {
 }
 
 /// The display for `--progress`.
-#[must_use]
 pub fn open(kind: DisplayKind, is_verbose: bool) -> Vec<Box<dyn Reporter>> {
     match kind {
         DisplayKind::Bar => vec![Box::new(progress::Bars::new())],

@@ -40,11 +40,9 @@ const ENGINE_PATIENCE: Duration = Duration::from_mins(1);
 pub struct Context {
     pub sweep: Sweep,
     pub spec: Spec,
-    /// pytest's command.
     pub argv: Vec<String>,
     pub backend: Arc<dyn Backend>,
     pub signatures: Arc<SignatureSet>,
-    /// Name of this machine.
     pub node: String,
     pub quiet: Quiet,
     pub when_lost: WhenLost,
@@ -120,9 +118,6 @@ pub struct Record {
 ///
 /// # Errors
 /// Only when the result could not be recorded; a broken engine is a [`IterationEnd`] like any other.
-///
-/// # Panics
-/// When judging or publishing panicked, which would be a mistake in them.
 pub async fn run(
     context: Arc<Context>,
     iteration: u32,

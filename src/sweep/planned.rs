@@ -54,7 +54,6 @@ pub enum Step {
     Decided(Reason),
 }
 
-/// How a run stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Recorded(Answer),
@@ -83,13 +82,11 @@ impl Runs {
     }
 
     /// The answers of a sweep from its first run on, in the order of their numbers.
-    #[must_use]
     pub fn answers(&self, arm: usize) -> Vec<Answer> {
         self.hoped(arm, Answer::Awaited)
     }
 
     /// The answers of a sweep if every run in flight came to this one.
-    #[must_use]
     pub fn hoped(&self, arm: usize, hope: Answer) -> Vec<Answer> {
         let mut answers = Vec::new();
         let mut next = 1;
@@ -106,7 +103,6 @@ impl Runs {
     }
 
     /// The first run of a sweep that nobody has begun.
-    #[must_use]
     pub fn first_free(&self, arm: usize) -> u32 {
         let runs = &self.arms[arm];
         (1..=u32::MAX)
@@ -115,13 +111,11 @@ impl Runs {
     }
 
     /// Whether somebody is at a run, or was.
-    #[must_use]
     pub fn has_begun(&self, arm: usize, iteration: u32) -> bool {
         self.arms[arm].contains_key(&iteration)
     }
 
     /// Runs in flight, here and elsewhere.
-    #[must_use]
     pub fn in_flight(&self, arm: usize) -> u64 {
         let runs = self.arms[arm].values();
         runs.filter(|state| !matches!(state, State::Recorded(_))).count() as u64
@@ -165,13 +159,11 @@ impl<P: Plan> Planned<P> {
     }
 
     /// Why the plan was left without a decision, where it was not stopped from outside.
-    #[must_use]
     pub fn gave_up(&self) -> Option<&str> {
         self.gave_up.as_deref()
     }
 
     /// The plan, which knows what the recorded runs show.
-    #[must_use]
     pub fn into_plan(self) -> P {
         self.plan
     }

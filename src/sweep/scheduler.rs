@@ -87,10 +87,8 @@ pub enum Next {
     Done(Reason),
 }
 
-/// An iteration to be run.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// The sweep it belongs to.
     pub arm: Arc<Arm>,
     pub iteration: u32,
 }
@@ -142,7 +140,6 @@ pub struct End {
 /// Why a process stopped running iterations.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reason {
-    /// Nothing was left to run.
     Complete,
     Stopped(StopReason),
     /// A signal.
@@ -157,7 +154,6 @@ pub enum Reason {
 
 impl Reason {
     /// As `SweepFinished` says it.
-    #[must_use]
     pub fn text(&self) -> String {
         match self {
             Reason::Complete => "complete".to_owned(),
@@ -174,9 +170,6 @@ impl Reason {
 ///
 /// # Errors
 /// A result could not be recorded, a claim could not be made, or the work could not go on.
-///
-/// # Panics
-/// When an iteration panicked, which would be a mistake in it.
 pub async fn run(
     work: &mut dyn Work,
     pace: Pace,

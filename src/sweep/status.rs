@@ -7,7 +7,6 @@ use serde::Serialize;
 use crate::judge::{OutcomeKind, Verdict};
 use crate::stats::Rate;
 
-/// One sweep at this moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SweepStatus {
     /// The sweep's directory, as the user would type it.
@@ -40,30 +39,24 @@ pub struct SweepStatus {
     pub latest: Vec<Latest>,
 }
 
-/// One iteration being run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Running {
     pub iteration: u32,
     /// Seconds since its attempt began.
     pub elapsed_s: Option<f64>,
-    /// Machine that runs it.
     pub host: Option<String>,
-    /// Process that runs it.
     pub pid: Option<u32>,
-    /// Directory of its attempt.
     pub attempt: Option<String>,
     /// Last line of its log, without color or control characters.
     pub last_line: Option<String>,
 }
 
-/// One recorded iteration.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Latest {
     pub iteration: u32,
     /// What it said about the tests.
     pub verdict: Verdict,
     pub outcome: OutcomeKind,
-    /// Categories of its failures.
     pub categories: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failing_tests: Vec<String>,
@@ -74,7 +67,6 @@ pub struct Latest {
 impl SweepStatus {
     /// Where it stands in a few words. Complete is what has an answer for all that was asked, whatever a process said
     /// when it was done.
-    #[must_use]
     pub fn state(&self) -> String {
         if self.running {
             return "running".to_owned();
@@ -91,7 +83,6 @@ impl SweepStatus {
     }
 
     /// Iterations without an answer.
-    #[must_use]
     pub fn missing(&self) -> u64 {
         self.planned.saturating_sub(self.recorded)
     }

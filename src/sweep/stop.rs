@@ -13,17 +13,13 @@ use crate::stats::{self, Count, sequential};
 /// The failures a rule looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Any failed iteration.
     Any,
-    /// Iterations with this outcome.
     Outcome(OutcomeKind),
-    /// Iterations with this category.
     Category(String),
 }
 
 impl Class {
     /// Whether an iteration belongs to it.
-    #[must_use]
     pub fn has(&self, outcome: &Outcome) -> bool {
         match self {
             Class::Any => outcome.verdict == Verdict::Failed,
@@ -70,7 +66,6 @@ impl FromStr for Class {
 /// `--until CLASS[=K]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Until {
-    /// What is waited for.
     pub class: Class,
     /// How many iterations of it.
     pub count: u64,
@@ -108,7 +103,6 @@ impl FromStr for Until {
 pub struct StopRules {
     /// `--until`: ends when any of them is reached.
     pub until: Vec<Until>,
-    /// `--max-failures`.
     pub max_failures: Option<u64>,
     /// `--for`: time after which nothing new is started.
     pub time: Option<Duration>,
@@ -213,7 +207,6 @@ pub struct StopState {
 
 impl StopState {
     /// A machine that has seen nothing.
-    #[must_use]
     pub fn new(rules: StopRules) -> StopState {
         StopState {
             seen: vec![0; rules.until.len()],
@@ -253,7 +246,6 @@ impl StopState {
         }
     }
 
-    /// Takes in how long the sweep has been running.
     pub fn elapsed(&mut self, elapsed: Duration) -> Option<&StopReason> {
         if self.reason.is_none() {
             self.reason = self.rules.time.filter(|time| elapsed >= *time).map(StopReason::Time);
@@ -278,7 +270,6 @@ impl StopState {
         Count::new(self.failed, self.of).unwrap_or_default()
     }
 
-    #[must_use]
     pub fn standing(&self) -> Standing {
         let count = self.count();
         let below = self.rules.prove_below.and_then(|limit| {

@@ -25,7 +25,6 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts one recorded iteration.
     pub fn add(&mut self, outcome: &Outcome) {
         match outcome.verdict {
             Verdict::Passed => self.passed += 1,
@@ -38,7 +37,6 @@ impl Tally {
     }
 
     /// Iterations that have an answer.
-    #[must_use]
     pub fn recorded(&self) -> u32 {
         self.passed + self.failed + self.errored
     }

@@ -23,7 +23,6 @@ use crate::stats::amplify::{Base, Course, KNOBS};
 /// Share of the runs that the first search may take.
 const SEARCH_PERCENT: u64 = 65;
 
-/// A search as it was asked for.
 pub(super) struct Asked<'a> {
     pub(super) args: &'a Args,
     pub(super) settings: Option<&'a Settings>,
@@ -246,7 +245,6 @@ impl<'a> Asked<'a> {
         course::of(&self.search)
     }
 
-    /// What is said before anything starts.
     pub(super) fn announce(&self) {
         let search = &self.search;
         let cost = |runs| Cost {

@@ -45,7 +45,6 @@ impl Target {
     }
 }
 
-/// What is recorded of the base.
 pub(super) struct Recorded {
     pub(super) dir: PathBuf,
     pub(super) spec: Spec,

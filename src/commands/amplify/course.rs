@@ -133,9 +133,6 @@ impl Winner {
 }
 
 /// The condition that a search has shown.
-///
-/// # Errors
-/// A search that has shown none.
 pub(in crate::commands) fn winner(
     dir: &Path,
     search: &Amplification,

@@ -67,7 +67,6 @@ next
 ";
 
 impl Asked<'_> {
-    /// Says what it came to, from what is recorded.
     pub(super) fn finish(&self, end: Option<&Ended>) -> anyhow::Result<ExitCode> {
         judged_sweep::rebuild(&self.dir(), &self.signatures)?;
         let runs = self.read()?;
@@ -207,7 +206,6 @@ impl Asked<'_> {
             .collect()
     }
 
-    /// The base's recorded and fresh runs.
     fn base(&self, runs: &[Recorded]) -> Count {
         let fresh = runs
             .iter()

@@ -72,7 +72,6 @@ impl Knob {
         Knob::with(name, words)
     }
 
-    /// The knob of a condition.
     pub(super) fn of(condition: Perturbation) -> anyhow::Result<Knob> {
         let name = condition.as_str();
         if condition == Perturbation::Noise {
@@ -86,7 +85,6 @@ impl Knob {
         Knob::with(name, vec!["--condition".to_owned(), name.to_owned()])
     }
 
-    /// A knob as it was recorded.
     pub(super) fn recorded(flags: &KnobFlags) -> anyhow::Result<Knob> {
         Knob::with(&flags.name, flags.flags.clone())
     }

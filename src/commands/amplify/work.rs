@@ -24,7 +24,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// suite, and are dropped, but this is a whole block of whatever knobs.
 const MOST_ERRORED: u64 = 10;
 
-/// A search at work.
 pub(super) struct Searching {
     pub(super) course: Course,
     target: Target,

@@ -9,7 +9,6 @@ use crate::stats::comparison::{ANY, Class, Comparison, Finding};
 use crate::stats::regression::{GateDecision, RegressionGate};
 use crate::stats::{Count, ExactTest, counted, p_value, percent};
 
-/// The classes before and now.
 fn classes(comparison: &Comparison) -> Cells {
     let columns = [
         Column::names("class"),
@@ -55,8 +54,6 @@ fn nodes(comparison: &Comparison) -> Cells {
     )
 }
 
-/// The comparison for a terminal.
-#[must_use]
 pub fn text(comparison: &Comparison, gate: Option<(&RegressionGate, &GateDecision)>) -> String {
     let mut text = lines(&sentences(comparison));
     text.push('\n');
@@ -79,8 +76,6 @@ pub fn text(comparison: &Comparison, gate: Option<(&RegressionGate, &GateDecisio
     text
 }
 
-/// The comparison for a page that shows Markdown, such as a job's summary.
-#[must_use]
 pub fn as_markdown(comparison: &Comparison, gate: Option<(&RegressionGate, &GateDecision)>) -> String {
     let mut text = format!(
         "### {} against {}\n\n",
@@ -166,7 +161,6 @@ fn figure(value: f64) -> String {
 }
 
 /// What the gate decided and why.
-#[must_use]
 pub fn gate_lines(comparison: &Comparison, gate: &RegressionGate, decision: &GateDecision) -> Vec<String> {
     let alpha = p_value(comparison.question.alpha);
     let mut lines: Vec<String> = decision

@@ -28,7 +28,6 @@ use crate::stats::Count;
 use crate::stats::durations::Spread;
 use crate::sweep::stop::Class;
 
-/// A search as it was asked for.
 pub(super) struct Asked<'a> {
     pub(super) args: &'a Args,
     pub(super) settings: Option<&'a Settings>,
@@ -195,7 +194,6 @@ impl<'a> Asked<'a> {
             .collect()
     }
 
-    /// The directory of a candidate's sweep.
     pub(super) fn sweep_dir(&self, candidate: usize) -> PathBuf {
         self.sweep.logs.dir.join(self.candidates[candidate].spec.dir_name())
     }
@@ -237,7 +235,6 @@ impl<'a> Asked<'a> {
         Ok(course)
     }
 
-    /// Says what it will take.
     pub(super) fn announce(&self, course: &Course) {
         let cost = Cost {
             runs: 0,

@@ -29,7 +29,6 @@ const SHARED: [(&str, &str); 10] = [
     ("logs_dir", "--logs-dir"),
 ];
 
-/// One candidate.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) name: String,
@@ -39,9 +38,6 @@ pub(super) struct Candidate {
 }
 
 /// The candidates that the arguments name.
-///
-/// # Errors
-/// Fewer than two, two of one name, a candidate that cannot be read, or more than one axis.
 pub(super) fn candidates(
     args: &Args,
     settings: Option<&Settings>,

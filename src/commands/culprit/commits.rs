@@ -37,9 +37,6 @@ struct Commit {
 
 impl Commits {
     /// Reads a range such as `v1.2..main`.
-    ///
-    /// # Errors
-    /// No range, a revision that git does not know, ends in the wrong order, or nothing between them.
     pub(super) fn read(
         range: &str,
         is_first_parent: bool,
@@ -149,9 +146,6 @@ impl Commits {
 
     /// Makes the worktree of a commit, and builds there, unless that was done before, or is being done. The inner result says why the
     /// commit cannot be built.
-    ///
-    /// # Errors
-    /// git cannot make a worktree, or what came of it cannot be written down.
     pub(super) async fn build(&self, name: &str, command: Option<&[String]>) -> anyhow::Result<Result<(), String>> {
         let _building = loop {
             match self.dir.lock_build(name)? {
@@ -217,9 +211,6 @@ impl Commits {
 }
 
 /// The commit that is checked out, by its first digits.
-///
-/// # Errors
-/// No repository.
 pub(super) fn checked_out(here: &Path) -> anyhow::Result<String> {
     let id = git(here, &["rev-parse", "--verify", "HEAD"])?;
     Ok(line(&id).name)

@@ -12,7 +12,6 @@ use crate::stats::{Answer, Block, Count, draw};
 /// Runs of a candidate that said nothing, without one that did, after which the candidate is left out.
 const MOST_SILENT: usize = 4;
 
-/// A search with all that is known of it.
 #[derive(Clone, Debug)]
 pub(super) struct Course {
     pub(super) names: Vec<String>,
@@ -105,7 +104,6 @@ impl Course {
         })
     }
 
-    /// Leaves a candidate out that cannot be run.
     pub(super) fn leave_out(&mut self, candidate: usize, why: String) {
         self.cannot_run.insert(candidate, why);
     }
@@ -168,7 +166,6 @@ impl Course {
         found
     }
 
-    /// The candidates that take part, in order.
     pub(super) fn kept(&self) -> Vec<usize> {
         let left_out = self.left_out();
         (0..self.names.len())

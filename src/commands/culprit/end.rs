@@ -26,7 +26,6 @@ use crate::sweep::display::DisplayKind;
 const MOST_PRINTED: usize = 40;
 
 impl Asked<'_> {
-    /// Says what it came to.
     pub(super) fn finish(&self, course: &Course, ended: &Ended) -> anyhow::Result<ExitCode> {
         let mut sweeps = Vec::new();
         for (candidate, sweep) in self.sweeps()? {
@@ -72,7 +71,6 @@ impl Asked<'_> {
         })
     }
 
-    /// What to look at next.
     fn next(&self, over: Option<&End>, sweeps: &[(usize, JudgedSweep)]) -> Vec<(String, &'static str)> {
         let mut next = Vec::new();
         if let Some(End::Culprit { candidate, .. } | End::NotConfirmed { candidate, .. }) = over {

@@ -4,7 +4,6 @@ use crate::judge::{Outcome, OutcomeKind, Verdict};
 use crate::stats::Answer;
 use crate::sweep::stop::Class;
 
-/// One run of a candidate.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Run {
     /// Number of the attempt to find and confirm a candidate, from 1.
@@ -21,7 +20,6 @@ pub(super) enum Came {
     Answered {
         failed: bool,
     },
-    /// Nothing.
     Silent {
         why: String,
         /// Whether the next run of the candidate would say the same.

@@ -18,7 +18,6 @@ use crate::spec::Spec;
 use crate::sweep::scheduler::Arm;
 
 impl Asked<'_> {
-    /// Runs what the search needs.
     pub(super) async fn search(
         &self,
         course: Course,

@@ -52,9 +52,6 @@ pub struct Args {
 }
 
 /// Runs the commit that is checked out here, until the class has failed once or often enough not.
-///
-/// # Errors
-/// Flags that make no sense here, no repository, and whatever would break every run.
 pub(super) fn run(args: &Args, settings: Option<&Settings>) -> anyhow::Result<ExitCode> {
     decided::refuse(
         &args.sweep.given,

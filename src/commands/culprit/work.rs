@@ -37,7 +37,6 @@ pub(super) enum Opened {
     Broken(anyhow::Error),
 }
 
-/// A search at work.
 pub(super) struct Searching {
     pub(super) course: Course,
     class: Class,
@@ -92,7 +91,6 @@ impl Searching {
         }
     }
 
-    /// The sweeps that were opened, by candidate.
     pub(super) fn opened(&self) -> impl Iterator<Item = (usize, &Arc<Arm>)> {
         let numbered = self.arms.iter().enumerate();
         numbered.filter_map(|(candidate, arm)| Some((candidate, arm.as_ref()?)))

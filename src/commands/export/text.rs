@@ -13,7 +13,6 @@ const WIDTH: usize = 100;
 const MOST_RUNS: usize = 200;
 
 /// `README.txt` of a bundle, for who has nothing else.
-#[must_use]
 pub fn readme(manifest: &Manifest) -> String {
     let mut text = format!(
         "Runs of flaky tests, exported by reproduce-flaky {} on {}.\n\n\
@@ -84,8 +83,6 @@ fn one(run: &BundledRun) -> String {
     text
 }
 
-/// What `export` did.
-#[must_use]
 pub fn exported(file: &str, manifest: &Manifest, closing: &Closing) -> String {
     let n_runs: u64 = manifest.sweeps.iter().map(|sweep| sweep.runs.len() as u64).sum();
     let sweeps: Vec<&str> = manifest.sweeps.iter().map(|sweep| sweep.from.as_str()).collect();
@@ -134,12 +131,9 @@ fn redacted(closing: &Closing) -> String {
     .words()
 }
 
-/// One sweep that runs came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Imported {
-    /// Its directory.
     pub dir: String,
-    /// Iterations that came.
     pub new: Vec<u32>,
     /// How many were there, the same.
     pub known: u64,
@@ -147,8 +141,6 @@ pub struct Imported {
     pub replaced: u64,
 }
 
-/// What `import` did.
-#[must_use]
 pub fn imported(sweeps: &[Imported], closing: &Closing) -> String {
     let mut text = String::new();
     for sweep in sweeps {

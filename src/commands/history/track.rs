@@ -26,9 +26,6 @@ pub struct Actions {
 }
 
 /// Takes the nights into the state, writes it, and prints the steps that follow.
-///
-/// # Errors
-/// The state cannot be read or written.
 pub(super) fn run(sweeps: &[JudgedSweep], state: &Path, confidence: f64, redact: &[String]) -> anyhow::Result<()> {
     let redactor = secrets::redactor(sweeps.iter().filter_map(|sweep| sweep.spec.as_ref()), redact)?;
     let mut track = run::read_track(state)?;

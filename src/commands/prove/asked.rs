@@ -25,7 +25,6 @@ use crate::stats::prove::{NoPlan, Plan};
 use crate::stats::sign::SignPlan;
 use crate::stats::{Count, percent};
 
-/// A proof as it was asked for.
 pub(super) struct Asked<'a> {
     pub(super) args: &'a Args,
     pub(super) settings: Option<&'a Settings>,
@@ -203,7 +202,6 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// The plan of a design.
     pub(super) fn planned(&self, design: Design) -> anyhow::Result<Proof> {
         let (plan, other) = match design {
             Design::Recorded => {

@@ -21,7 +21,6 @@ use crate::sweep::stop::Class;
 /// Most classes that a message lists.
 const MOST_LISTED: usize = 12;
 
-/// The base of a proof.
 pub(super) struct Base {
     /// Its directory, as the user would type it.
     pub(super) shown: PathBuf,
@@ -38,9 +37,6 @@ pub(super) struct Base {
 
 impl Base {
     /// Reads the sweep that the arguments name, and finds the class to prove something of.
-    ///
-    /// # Errors
-    /// It is no sweep, says nothing, or the class was not seen in it.
     pub(super) fn read(args: &Args, signatures: &SignatureSet) -> anyhow::Result<Base> {
         let text = &args.base;
         let source = Operand::read(text, &args.sweep.logs.dir, signatures)?;
@@ -83,7 +79,6 @@ impl Base {
         self.judged.spec.as_ref()
     }
 
-    /// Whether it, or any run of it, came in with a bundle.
     pub(super) fn is_imported(&self) -> bool {
         let nothing = Spec::default();
         let spec = self.spec().unwrap_or(&nothing);
@@ -136,9 +131,6 @@ impl Base {
     }
 
     /// What runs where the base is run again: as the fix does, but with the base's own image, variables and directory.
-    ///
-    /// # Errors
-    /// Nothing says what it ran.
     pub(super) fn again(&self, recorded: Option<&Spec>, fix: &Spec) -> anyhow::Result<Spec> {
         let Some(recorded) = recorded else {
             let shown = self.shown.display();

@@ -15,7 +15,6 @@ use crate::sweep::planned::{Planned, Runs};
 use crate::sweep::scheduler::Arm;
 
 impl Asked<'_> {
-    /// Runs what the plan needs.
     pub(super) async fn prove(
         &self,
         known: Option<Proof>,

@@ -23,7 +23,6 @@ use crate::sweep::display::DisplayKind;
 use crate::sweep::stop::Class;
 
 impl Asked<'_> {
-    /// Says what it came to, from what is recorded.
     pub(super) fn finish(&self, proving: &Proving) -> anyhow::Result<ExitCode> {
         let dirs = self.dirs(proving);
         for dir in &dirs {

@@ -21,7 +21,6 @@ const FIX: usize = 0;
 pub(super) const BASE_AGAIN: usize = 0;
 const FIX_BESIDE: usize = 1;
 
-/// A proof at work.
 pub(super) struct Proving {
     pub(super) proof: Proof,
     pub(super) class: Class,
@@ -34,7 +33,6 @@ enum Rule {
     Control(SignPlan),
 }
 
-/// What the recorded runs show.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Shown {
     /// `None` while the plan goes on.
@@ -50,9 +48,6 @@ pub(super) struct Shown {
 
 impl Proving {
     /// The plan that was written down.
-    ///
-    /// # Errors
-    /// What was written down is no plan.
     pub(super) fn new(proof: Proof) -> Result<Proving, String> {
         let class: Class = proof.class.parse()?;
         let base = Count::new(proof.failed, proof.of).ok_or("more failures than runs")?;
@@ -199,7 +194,6 @@ impl Proving {
         }
     }
 
-    /// The side of a block that runs first.
     fn first_side(&self, block: u32) -> usize {
         if draw::is_higher_first(self.proof.seed, u64::from(block)) {
             BASE_AGAIN

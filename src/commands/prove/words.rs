@@ -182,7 +182,6 @@ fn time(cost: &Cost) -> String {
     }
 }
 
-/// Why there is no plan.
 pub(super) fn why(cause: NoPlan) -> String {
     match cause {
         NoPlan::NeverFailed => "the base did not fail".to_owned(),
@@ -212,7 +211,6 @@ pub(in crate::commands) struct Proved {
     pub(super) sweep: String,
 }
 
-/// The word for how a proof stands.
 pub(super) fn state(conclusion: Option<Conclusion>) -> &'static str {
     conclusion.map_or("open", Conclusion::as_str)
 }

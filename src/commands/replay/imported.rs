@@ -17,9 +17,6 @@ use crate::sweep::argv;
 const WIDTH: usize = 400;
 
 /// Narrows what the run's sweep asks for to what was allowed; runs of this machine's own sweeps stay as they are.
-///
-/// # Errors
-/// Neither a container nor this machine was allowed; the text shows what would run.
 pub(super) fn admit(original: &mut Original, allowed: &[Allowance]) -> anyhow::Result<()> {
     if !run::is_imported(original.dir(), &original.spec) {
         return Ok(());

@@ -16,7 +16,6 @@ use crate::run::{self, Files};
 use crate::spec::{Mode, Spec};
 use crate::sweep::argv;
 
-/// The run that is replayed.
 #[derive(Clone, Debug)]
 pub(super) struct Original {
     /// The run's directory, as the user would type it.
@@ -42,7 +41,6 @@ pub(super) struct Failure {
 }
 
 impl Original {
-    /// Reads the run that the arguments name.
     pub(super) fn find(args: &Args, signatures: &SignatureSet) -> anyhow::Result<Original> {
         let shown = named(args)?;
         let dir = fs::canonicalize(&shown).with_context(|| format!("failed to read `{}`", shown.display()))?;

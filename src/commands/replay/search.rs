@@ -48,7 +48,6 @@ pub(super) async fn run(
     Ok(search.replayed())
 }
 
-/// One run of a list.
 type Run = (List, u32);
 
 struct Search<'a> {

@@ -35,17 +35,14 @@ pub const MISTAKEN: f64 = 0.05;
 /// Places of predecessors in the order they ran, from 0; the victim comes after them.
 pub type List = Vec<usize>;
 
-/// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Run this list; of its runs those with numbers from 1 up to this one are of use.
     Run {
-        /// The list.
         list: List,
         /// The last number that is of use now.
         until: u32,
     },
-    /// The search has ended.
     Done(Found),
 }
 
@@ -54,11 +51,9 @@ pub enum Step {
 pub struct Found {
     /// The shortest list that is known to fail.
     pub list: List,
-    /// How it ended.
     pub ending: Ending,
 }
 
-/// How a search ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// Leaving out any one of the list makes the failure go away.
@@ -73,7 +68,6 @@ pub enum Ending {
     Errored,
 }
 
-/// A search.
 #[derive(Clone, Debug)]
 pub struct Shrink {
     predecessors: usize,

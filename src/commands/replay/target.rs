@@ -33,7 +33,6 @@ impl Target {
     /// The failure of a test: unless one is asked for, the one a process died in, else the first failing one. `None`
     /// where the outcome is no failure of tests, or the test that is asked for did not fail in it. Where it names no test
     /// at all, only the user knows.
-    #[must_use]
     pub fn of(outcome: &Outcome, asked: Option<&str>) -> Option<Target> {
         if outcome.verdict != Verdict::Failed {
             return None;
@@ -56,7 +55,6 @@ impl Target {
     ///
     /// A session that died or hung without naming the test is another failure, unless the recorded one ended like that
     /// too. Nor does a session say anything that died before the test's turn: whether it would have failed is unknown.
-    #[must_use]
     pub fn seen(&self, outcome: &Outcome) -> Seen {
         match outcome.verdict {
             Verdict::Errored => return Seen::Errored,
@@ -85,14 +83,12 @@ impl Target {
     }
 
     /// The first category, by which the failure is named.
-    #[must_use]
     pub fn category(&self) -> &str {
         self.categories.first().map_or("UNKNOWN", String::as_str)
     }
 }
 
 /// The failing test that says most about the run: where it crashed, the one that died, whichever failed before it.
-#[must_use]
 pub fn strongest(outcome: &Outcome) -> Option<&str> {
     let mut tests = outcome.failing_tests.iter().map(String::as_str);
     let first = tests.clone().next();
@@ -146,7 +142,6 @@ fn failing<'a>(outcome: &'a Outcome, test: &str) -> Option<&'a str> {
 }
 
 /// An id without what xdist's `--dist loadgroup` puts behind it, which a session in one process does not have.
-#[must_use]
 pub fn without_group(id: &str) -> &str {
     match id.rsplit_once('@') {
         Some((id, group)) if !group.contains([']', ':', '/']) => id,

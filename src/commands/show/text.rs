@@ -54,8 +54,6 @@ pub(super) struct Excerpt {
     pub(super) lines: Vec<(u64, String, bool)>,
 }
 
-/// The run as text.
-#[must_use]
 pub(super) fn text(run: &Run<'_>) -> String {
     let mut out = String::new();
     let _ = write_run(&mut out, run);

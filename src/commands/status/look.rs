@@ -18,7 +18,6 @@ use crate::sweep::status::{Latest, Running, SweepStatus};
 /// Most of the last iterations that a status holds.
 const MOST_LATEST: usize = 200;
 
-/// What was read of sweeps at earlier looks.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     sweeps: BTreeMap<PathBuf, BTreeMap<u32, (RunStamp, Brief)>>,
@@ -35,7 +34,6 @@ struct Brief {
 }
 
 impl Watched {
-    /// Looks at one sweep.
     pub(super) fn look(&mut self, dir: &Path) -> Result<SweepStatus, StoreError> {
         // Iterations in flight are read first: one that is published meanwhile is then counted as recorded, not lost.
         let in_flight = run::in_flight(dir)?;
@@ -57,7 +55,6 @@ impl Watched {
         Ok(status(dir, in_flight, spec.as_ref(), runs, &replaced))
     }
 
-    /// Forgets sweeps that are no longer looked at.
     pub(super) fn keep_only(&mut self, dirs: &[PathBuf]) {
         self.sweeps.retain(|dir, _| dirs.contains(dir));
     }

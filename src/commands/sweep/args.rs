@@ -204,7 +204,6 @@ pub struct Args {
 }
 
 /// The flags of a sweep as a command line of their own.
-#[must_use]
 pub fn command() -> clap::Command {
     let command = clap::Command::new("reproduce-flaky").args_override_self(true);
     settings::with_variables(Args::augment_args(command))
@@ -212,7 +211,6 @@ pub fn command() -> clap::Command {
 
 impl Args {
     /// Iterations in flight: `-j`, or the chunks that would run side by side.
-    #[must_use]
     pub fn jobs(&self) -> u32 {
         let Some(size) = self.chunk_size else {
             return self.jobs;
@@ -222,9 +220,6 @@ impl Args {
     }
 
     /// Reads the flags of a sweep alone.
-    ///
-    /// # Errors
-    /// clap's own.
     pub fn read(argv: Vec<OsString>, settings: Option<&Settings>) -> Result<Args, clap::Error> {
         let mut command = command();
         if let Some(settings) = settings {
@@ -251,9 +246,6 @@ impl Args {
     }
 
     /// The same command line with more flags, which win over those it has; node ids and pytest's arguments add up.
-    ///
-    /// # Errors
-    /// The flags are wrong, in one line.
     pub fn with_flags(&self, flags: &[OsString], settings: Option<&Settings>) -> Result<Args, String> {
         let dashes = |words: &[OsString]| words.iter().position(|word| word == "--").unwrap_or(words.len());
         let (own, own_pytest) = flags.split_at(dashes(flags));
@@ -268,14 +260,11 @@ impl Args {
         })
     }
 
-    /// The iterations asked for.
-    #[must_use]
     pub fn range(&self) -> RangeInclusive<u32> {
         self.start..=self.end
     }
 
     /// How progress is shown, `--quiet` taken into account.
-    #[must_use]
     pub fn display(&self) -> DisplayKind {
         if self.quiet { DisplayKind::None } else { self.progress }
     }

@@ -18,9 +18,6 @@ use crate::spec::Spec;
 
 /// Refuses a resume if the settings file runs or opens something else than when the sweep was begun: a test that may
 /// write to the directory may have written the file.
-///
-/// # Errors
-/// The file differs, and `--accept-settings` was not given.
 pub(in crate::commands) fn is_as_begun(args: &Args, settings: Option<&Settings>, specs: &[Spec]) -> anyhow::Result<()> {
     if args.accept_settings {
         return Ok(());
@@ -72,9 +69,6 @@ fn sweeps(args: &Args, settings: Option<&Settings>, specs: &[Spec]) -> Vec<PathB
 }
 
 /// Runs the command in another directory, its output in a file.
-///
-/// # Errors
-/// The command cannot be started, or failed; in words.
 pub(in crate::commands) async fn run_in(command: &[String], directory: &Path, log: File) -> Result<(), String> {
     let shown = shell_words::join(command);
     let output = log.try_clone().map_err(|error| error.to_string())?;

@@ -14,9 +14,6 @@ use crate::stats::Count;
 use crate::sweep::stop::Class;
 
 /// A sweep under the conditions that its flags name another one for.
-///
-/// # Errors
-/// As [`Taken::read`].
 pub(in crate::commands) fn under(spec: Spec, args: &Args) -> anyhow::Result<Spec> {
     Ok(match Taken::of(args)? {
         Some(taken) => taken.on(&spec, &args.env, &args.given),
@@ -34,9 +31,6 @@ pub(in crate::commands) struct Taken {
 
 impl Taken {
     /// What `--condition-of` names among these flags.
-    ///
-    /// # Errors
-    /// As [`Taken::read`].
     pub(in crate::commands) fn of(args: &Args) -> anyhow::Result<Option<Taken>> {
         let path = args.condition_of.as_deref();
         path.map(|path| Taken::read(path, args.signatures.as_deref()))

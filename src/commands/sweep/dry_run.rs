@@ -9,7 +9,6 @@ use crate::exit_code::ExitCode;
 use crate::run;
 use crate::spec::{BackendKind, Spec};
 
-/// Prints the plan of every arm.
 pub(in crate::commands) fn print(args: &Args, settings: Option<&Settings>, specs: &[Spec]) -> anyhow::Result<ExitCode> {
     let mut out = anstream::stdout().lock();
     for (number, spec) in specs.iter().enumerate() {

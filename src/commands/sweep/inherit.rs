@@ -13,7 +13,6 @@ pub struct Said(BTreeSet<String>);
 
 impl Said {
     /// What the command line says itself, without the settings file and defaults.
-    #[must_use]
     pub fn of(matches: &ArgMatches) -> Said {
         let ids = matches.ids().map(clap::Id::as_str);
         let said = ids.filter(|id| matches.value_source(id) == Some(ValueSource::CommandLine));
@@ -21,7 +20,6 @@ impl Said {
     }
 
     /// Whether one of these flags was given.
-    #[must_use]
     pub fn has(&self, ids: &[&str]) -> bool {
         ids.iter().any(|id| self.0.contains(*id))
     }
@@ -29,7 +27,6 @@ impl Said {
 
 /// What `asked` runs where nothing was said is what the recorded sweep ran. Variables add up, those that were asked for
 /// last, so that they win.
-#[must_use]
 #[expect(clippy::too_many_lines, reason = "every field of a sweep, one after the other")]
 pub fn inherit(asked: Spec, recorded: &Spec, said: &Said) -> Spec {
     // Every field is named, so that a new one has to be thought of here.
@@ -155,7 +152,6 @@ pub fn inherit(asked: Spec, recorded: &Spec, said: &Said) -> Spec {
 }
 
 /// A sweep under the conditions of a recorded one.
-#[must_use]
 pub fn under_conditions_of(asked: Spec, recorded: &Spec) -> Spec {
     let conditions = Container {
         cpus: recorded.container.cpus,
@@ -174,7 +170,6 @@ pub fn under_conditions_of(asked: Spec, recorded: &Spec) -> Spec {
 
 /// A sweep under conditions that were taken over, but for those that were given. Conditions by name and variables add
 /// up; `env` are the variables that were given.
-#[must_use]
 pub fn but_for_given(under: Spec, asked: &Spec, env: &[EnvVar], said: &Said) -> Spec {
     let mut container = in_container(asked.container.clone(), &under.container, said);
     container.conditions.extend(&under.container.conditions);

@@ -6,9 +6,6 @@ use crate::cli;
 use crate::message::usage;
 
 /// Checks what pytest is to look for, before an iteration is spent on a wrong word.
-///
-/// # Errors
-/// A usage error for a word that is neither in the directory under test nor a path inside an image.
 pub(super) fn check(paths: &[String], directory: &Path) -> anyhow::Result<()> {
     for word in paths {
         let file = word.split("::").next().unwrap_or(word);

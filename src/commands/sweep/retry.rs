@@ -12,13 +12,9 @@ use crate::run::Sweep;
 /// `--retry`: which recorded iterations run again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// The iterations that errored.
     Errored,
-    /// The iterations that failed.
     Failed,
-    /// Every iteration of the range.
     All,
-    /// The iterations of these numbers.
     These(BTreeSet<u32>),
 }
 
@@ -63,7 +59,6 @@ fn iterations(text: &str) -> Result<BTreeSet<u32>, String> {
     Ok(found)
 }
 
-/// Moves the chosen iterations aside.
 pub(super) fn set_aside(sweep: &Sweep, args: &Args, retry: &Retry, signatures: &SignatureSet) -> anyhow::Result<()> {
     let with = |verdict: Verdict| -> anyhow::Result<BTreeSet<u32>> {
         let records = JudgedSweep::read(sweep.shown(), signatures)?.records;

@@ -106,7 +106,6 @@ pub(super) fn durations(report: &Report<'_>) -> Option<Markup> {
     })
 }
 
-/// The timeline of each sweep.
 pub(super) fn timeline(report: &Report<'_>, names: &Names) -> Option<Markup> {
     let drawn: Vec<_> = report
         .sheets

@@ -34,7 +34,6 @@ pub(super) fn iterations(report: &Report<'_>, names: &Names, written: &Articles)
     })
 }
 
-/// Filters, which scripts show and work.
 fn filters(report: &Report<'_>, names: &Names) -> Markup {
     let mut causes: Vec<(&str, &str)> = Vec::new();
     let mut outcomes: Vec<&str> = Vec::new();
@@ -125,7 +124,6 @@ fn table(sheet: &Sheet<'_>, index: usize, (names, written): (&Names, &Articles),
     }
 }
 
-/// The answers that `--retry` replaced.
 fn replaced(sheet: &Sheet<'_>, index: usize, names: &Names) -> Markup {
     let runs = &sheet.summary.replaced;
     let listed = &runs[..runs.len().min(MOST_REPLACED)];

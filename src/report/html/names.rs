@@ -64,7 +64,6 @@ impl Names {
         format!("{}{iteration:03}", self.prefix(sheet))
     }
 
-    /// The number of a failing test.
     pub(super) fn test(&self, nodeid: &str) -> Option<usize> {
         self.tests.get(nodeid).copied()
     }

@@ -10,8 +10,6 @@ use crate::report::shown::shown;
 use crate::report::svg;
 use crate::stats::percent;
 
-/// The page.
-#[must_use]
 pub fn search_page(picture: &Picture, sentence: &str, tool: &str, made_at: Option<DateTime<Utc>>) -> String {
     let title = format!("reproduce-flaky: what brought {} in", picture.class);
     html! {

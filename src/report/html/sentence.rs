@@ -97,7 +97,6 @@ fn of_one(summary: &Summary, is_named: bool) -> String {
     text + "."
 }
 
-/// The counts of each sweep.
 fn counts(report: &Report<'_>) -> Markup {
     let columns = [
         Column::names("sweep"),

@@ -7,7 +7,6 @@ use crate::report::shown::shown;
 
 impl Summary {
     /// Summaries as a renderer may show them: each text on one line, without anything that acts on a reader.
-    #[must_use]
     pub fn shown(summaries: &[Summary]) -> Vec<Summary> {
         let mut summaries = summaries.to_vec();
         for summary in &mut summaries {

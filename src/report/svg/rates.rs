@@ -5,16 +5,13 @@ use crate::report::shown::short;
 use crate::report::summary::Summary;
 use crate::stats::{Count, Rate, percent};
 
-/// One rate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RateRow {
     /// The class, such as `A2 event sync`; the same for all sweeps.
     pub class: String,
-    /// The sweep.
     pub sweep: String,
     /// Its place among the sweeps, 0 for the first.
     pub place: usize,
-    /// The rate.
     pub rate: Rate,
 }
 
@@ -62,7 +59,6 @@ const PLOT: f64 = 290.0;
 const RIGHT: f64 = 240.0;
 const LINE: f64 = 20.0;
 
-/// Draws rates, in the order given.
 pub fn rates(rows: &[RateRow]) -> Drawing {
     let n_sweeps = rows.iter().map(|row| row.place + 1).max().unwrap_or(1);
     let confidence = rows.first().map_or(0.95, |row| row.rate.confidence);

@@ -19,7 +19,6 @@ use crate::spec::Spec;
 pub struct ImportedSweep {
     /// Its directory, as the user would type it.
     pub dir: PathBuf,
-    /// Iterations that came.
     pub new: BTreeSet<u32>,
     /// Iterations that were there, the same.
     pub known: BTreeSet<u32>,
@@ -116,7 +115,6 @@ fn marked_spec(path: &Path) -> Option<serde_json::Value> {
 }
 
 /// Whether a run came in with a bundle, or belongs to a sweep that did: what it asks for is another person's wish.
-#[must_use]
 pub fn is_imported(run: &Path, spec: &Spec) -> bool {
     spec.imported_at.is_some() || fs::symlink_metadata(run.join(IMPORTED)).is_ok()
 }

@@ -42,7 +42,6 @@ pub struct Unpacked {
 /// What a bundle holds of a sweep.
 #[derive(Clone, Debug, Default)]
 pub struct Held {
-    /// Iterations.
     pub iterations: BTreeSet<u32>,
     /// Answers that `--retry` had set aside, by the names of their directories.
     pub replaced: BTreeMap<String, u32>,

@@ -14,13 +14,10 @@ const GIVE_UP_SILENT: u64 = 12;
 /// Complete blocks from which on a winner that leads by less than two failures is given up.
 const GIVE_UP_LEVEL: u64 = 24;
 
-/// What fresh blocks say about the winner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Verdict {
-    /// It fails more often than the base.
     #[serde(rename = "more")]
     More,
-    /// It was given up.
     #[serde(rename = "not shown")]
     NotShown,
 }
@@ -32,9 +29,7 @@ pub struct Confirmation {
     pub verdict: Option<Verdict>,
     /// Complete blocks.
     pub blocks: u64,
-    /// Those in which the winner failed.
     pub winner_failed: u64,
-    /// Those in which the base failed.
     pub base_failed: u64,
     /// The fewest further blocks that can decide it; 0 once it is decided. No more should be in flight.
     pub wanted: u64,

@@ -18,7 +18,6 @@ pub struct Course {
     pub knobs: usize,
     /// The recorded runs without any knob.
     pub base: Base,
-    /// Seed of all draws.
     pub seed: u64,
     /// Runs of all stages together; at least 80.
     pub max_runs: u64,
@@ -50,25 +49,20 @@ pub enum Role {
     Base,
 }
 
-/// One run of the course.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned {
     /// Its number in the sweep, from 1.
     pub iteration: u64,
-    /// Its stage.
     pub stage: Stage,
     /// The attempt, 1 or 2, that the stage belongs to.
     pub attempt: u8,
-    /// What it is set up as.
     pub role: Role,
     /// Bit mask of the knobs that are on.
     pub on: u32,
 }
 
-/// A run of the course that is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// As it was planned.
     pub planned: Planned,
     /// Whether the target failed; `None` where there was no answer.
     pub target: Option<bool>,
@@ -86,42 +80,32 @@ impl Recorded {
     }
 }
 
-/// What comes next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// These runs are to be recorded, in this order, before anything else can be said. All of them may be in flight at
     /// once, and those that already are are among them.
     Run(Vec<Planned>),
-    /// The winner is shown and its rate measured.
     Shown(Box<Report>),
     /// Nothing was shown; never "no knob matters".
     Stopped(Stop),
 }
 
-/// Why nothing was shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stop {
-    /// No knob is likely enough to help.
     NoWinner,
-    /// The target failed fewer than twice.
     TooFewFailures,
-    /// The runs ended before a winner could be confirmed.
     OutOfRuns,
-    /// The winner was not confirmed, and no second attempt was left.
     NotConfirmed,
 }
 
-/// What an amplified class fails like.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// Knobs of the winner, ascending.
     pub winner: Vec<usize>,
     /// The winner's fresh runs: of its last confirmation and of the measurement, up to its tenth failure.
     pub amplified: Count,
     /// The base's recorded and fresh runs.
     pub base: Count,
-    /// Lower bounds of the winner's rate and of its factor.
     pub bounds: Bounds,
     /// What the runs of the search say of each knob by itself.
     pub factors: Vec<Factor>,
@@ -192,7 +176,6 @@ mod tests {
         }
     }
 
-    /// Fails wherever knob 1 is on.
     fn knob_1(run: Planned) -> bool {
         run.on & 2 != 0
     }

@@ -8,28 +8,21 @@ use crate::stats::rate::clopper_pearson;
 /// By what a knob multiplies the target's rate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Factor {
-    /// The estimate.
     pub factor: f64,
-    /// Lower end of the interval.
     pub low: f64,
     /// Upper end; `None` where there is none.
     pub high: Option<f64>,
 }
 
-/// What can be said of a knob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// It makes the target more frequent.
     Matters,
-    /// It makes the target rarer.
     Cures,
-    /// Neither can be told.
     NotToldApart,
 }
 
 impl Factor {
-    /// What the interval says.
     pub fn effect(&self) -> Effect {
         if self.low > 1.0 {
             Effect::Matters

@@ -139,7 +139,6 @@ impl Replay<'_> {
         }
     }
 
-    /// The knobs to confirm.
     fn winner(&self) -> Result<u32, Halt> {
         let state = self.state();
         if state.winner.is_empty() {

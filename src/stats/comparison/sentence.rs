@@ -5,7 +5,6 @@ use crate::stats::{self, counted, p_value};
 
 impl Comparison {
     /// What the numbers carry about one class, and what is missing if they carry nothing.
-    #[must_use]
     pub fn sentence(&self, class: &Class) -> String {
         let (question, n_classes) = (self.question, self.classes.len());
         let (base, new) = (class.base.count, class.new.count);

@@ -9,7 +9,6 @@ pub(super) const RATES: usize = 23;
 /// The rate before as a share of it, with its prior probability: a class that appeared, or rose at least threefold.
 pub(super) const RATIOS: [(f64, f64); 3] = [(0.0, 0.5), (0.1, 0.25), (1.0 / 3.0, 0.25)];
 
-/// Failed and passed runs.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Tally {
     pub(super) failed: u64,

@@ -12,7 +12,6 @@ const ATTEMPTS: usize = 3;
 /// A search over an axis; recorded with its options, so that a resume has the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Search {
-    /// The candidates.
     pub axis: Axis,
     /// Runs, answered or not, after which the search ends with what it knows.
     pub max_runs: u64,
@@ -215,7 +214,6 @@ impl Cost {
         }
     }
 
-    /// Both together.
     pub fn runs(&self) -> f64 {
         self.search + self.confirmation
     }

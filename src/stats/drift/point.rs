@@ -8,25 +8,17 @@ use crate::stats;
 /// One iteration that passed or failed, as far as its place in time and space matters. Errored ones are left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Point {
-    /// Its number.
     pub iteration: u32,
-    /// Whether it failed.
     pub failed: bool,
     /// Whether it was ended from outside.
     pub hung: bool,
     /// Start of the session; `None` in trees of the script.
     pub started_at: Option<DateTime<Utc>>,
-    /// Wall time in seconds.
     pub duration_s: Option<f64>,
-    /// Identity of what ran.
     pub image_id: Option<String>,
-    /// Machine it ran on.
     pub node: Option<String>,
-    /// Where it ran: `docker`, `local`.
     pub backend: Option<String>,
-    /// Iterations that were to be in flight.
     pub jobs: Option<String>,
-    /// Version of this tool.
     pub tool: Option<String>,
     /// Load of the machine when it started.
     pub load: Option<f64>,

@@ -61,9 +61,6 @@ impl std::fmt::Debug for Sources {
 }
 
 /// Shows the sweeps until the user has seen enough.
-///
-/// # Errors
-/// The terminal cannot be used.
 pub fn run(sources: Sources) -> anyhow::Result<()> {
     let Sources {
         gather,

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use super::Reporter;
 use crate::sweep::Event;
 
-/// Writes each event as it comes.
 pub(super) struct Stream;
 
 impl Reporter for Stream {

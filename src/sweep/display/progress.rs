@@ -20,7 +20,6 @@ const MOST_LINES: usize = 16;
 /// Signs of past outcomes that fit into 80 columns.
 const MOST_SIGNS: usize = 76;
 
-/// The bar and its lines.
 pub(super) struct Bars {
     screen: MultiProgress,
     sweep: ProgressBar,
@@ -78,7 +77,6 @@ pub struct Counting(ProgressBar);
 
 impl Counting {
     /// A bar for `total` steps, each of which is `done` afterwards.
-    #[must_use]
     pub fn new(total: u64, done: &'static str) -> Counting {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
         bar.set_style(style("{bar:24.cyan/blue} {pos}/{len} {msg}  {eta} left"));
@@ -86,7 +84,6 @@ impl Counting {
         Counting(bar)
     }
 
-    /// One step is done.
     pub fn step(&self) {
         self.0.inc(1);
     }
@@ -96,7 +93,6 @@ impl Counting {
         self.0.suspend(print)
     }
 
-    /// Takes the bar away.
     pub fn finish(self) {
         self.0.finish_and_clear();
     }

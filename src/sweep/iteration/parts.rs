@@ -10,7 +10,6 @@ use crate::spec::Part;
 pub struct Parts(Mutex<BTreeMap<u32, Part>>);
 
 impl Parts {
-    /// Says what an iteration is part of.
     pub fn set(&self, iteration: u32, part: Part) {
         self.0
             .lock()
@@ -18,8 +17,6 @@ impl Parts {
             .insert(iteration, part);
     }
 
-    /// What an iteration is part of.
-    #[must_use]
     pub fn of(&self, iteration: u32) -> Option<Part> {
         self.0
             .lock()

@@ -32,7 +32,6 @@ impl Quiet {
     }
 
     /// How long a session may be quiet now; `None` for no limit, as under `auto` until an iteration has passed.
-    #[must_use]
     pub fn limit(&self, deadlines: &Deadlines) -> Option<Duration> {
         if !deadlines.silence_auto {
             return deadlines.silence();

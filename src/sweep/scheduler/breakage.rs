@@ -7,7 +7,6 @@ use crate::backend::BackendError;
 /// Lost attempts in a row, of one kind, after which going on is pointless.
 const LIMIT: u32 = 3;
 
-/// Lost attempts in a row.
 #[derive(Default)]
 pub(super) struct Breakage {
     kind: String,

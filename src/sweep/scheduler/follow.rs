@@ -49,9 +49,6 @@ type Asked = JoinHandle<(Result<BTreeMap<u32, TaskState>, EngineError>, Duration
 ///
 /// # Errors
 /// The directory cannot be read, or the engine refuses what is to run again.
-///
-/// # Panics
-/// When asking the engine panicked, which would be a mistake in it.
 pub async fn follow(
     blocks: &mut Blocks,
     pace: Pace,

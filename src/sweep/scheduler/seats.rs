@@ -55,7 +55,6 @@ impl Seats {
         self.flights.values().filter(standing_by).count()
     }
 
-    /// Whether one more may run.
     pub(super) fn has_room(&self) -> bool {
         self.running() < self.jobs
     }
