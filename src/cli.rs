@@ -73,7 +73,7 @@ pub enum Command {
     /// Run the tests before a failure again, in one process, and find which of them it needs (runs tests).
     Replay(replay::Args),
     /// Remove what sweeps that were killed left behind: only containers and directories of ours, only those nobody uses.
-    Gc(gc::args::Args),
+    Gc(gc::Args),
     /// Judge logs: what happened, and which known cause it has, from the log's own evidence.
     Classify(classify::Args),
     /// Show one run: what happened, the lines that say so, what ran before, how to repeat it.

@@ -379,6 +379,12 @@ impl Spec {
     }
 }
 
+/// The names of what is not the same.
+pub fn unlike<const N: usize>(same: [(&'static str, bool); N]) -> Vec<&'static str> {
+    let unlike = same.into_iter().filter(|(_, is_same)| !is_same);
+    unlike.map(|(what, _)| what).collect()
+}
+
 /// The first twelve hexadecimal digits of an id, as Docker shows it.
 pub fn short_id(id: &str) -> &str {
     let digits = id.rsplit_once(':').map_or(id, |(_, digits)| digits);

@@ -16,7 +16,6 @@ use crate::exit_code::ExitCode;
 use crate::message::{tell, usage};
 use crate::sweep::stop::Class;
 
-mod ahead;
 mod asked;
 mod axis;
 mod commits;
@@ -29,8 +28,8 @@ mod probe;
 mod words;
 mod work;
 
-use ahead::Ahead;
 use asked::Asked;
+use course::Ahead;
 pub(super) use found::Found;
 
 /// Where the flags of a search itself stand in its help.

@@ -1,18 +1,16 @@
 //! `gc`, and what every sweep does when its first session runs: remove what sweeps that died left on the engine and on
 //! this machine.
 
-pub mod args;
-
 use std::io;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use clap::Args as ClapArgs;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::backend::docker::{self, Leftover, LeftoverKind};
 use crate::backend::leftovers;
-use crate::commands::gc::args::Args;
 use crate::commands::output;
 use crate::exit_code::ExitCode;
 use crate::message::tell;
@@ -20,6 +18,15 @@ use crate::spec::{BackendKind, Spec};
 use crate::sweep::display::Reporter;
 use crate::sweep::{Event, EventKind};
 use crate::timings;
+
+/// `gc`.
+#[derive(Clone, Debug, ClapArgs)]
+#[command(after_help = "Example:\n  reproduce-flaky gc --dry-run\n\nNext: reproduce-flaky status")]
+pub struct Args {
+    /// Say what would be removed, and remove nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
 
 /// Removes what is ours and what nobody waits for any more.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {

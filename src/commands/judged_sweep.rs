@@ -18,6 +18,7 @@ use crate::run::{self, Reached, Rebuilt, ScannedRun, StoreError, Sweep};
 use crate::spec::Spec;
 use crate::stats::Answers;
 use crate::stats::blame::Blame;
+use crate::stats::durations::Spread;
 use crate::stats::test_rate::{TestRates, TestTally};
 
 /// Confidence of the intervals where nobody chose one.
@@ -117,20 +118,31 @@ impl JudgedSweep {
         }
     }
 
+    /// Median of the seconds that an answered run took.
+    pub fn usual_s(&self) -> Option<f64> {
+        let durations = self
+            .answers()
+            .answered()
+            .filter_map(|record| record.exit.as_ref()?.duration_s);
+        Spread::of(durations.collect()).map(|spread| spread.median)
+    }
+
+    /// Whether the sweep, or any run of it, came in with a bundle.
+    pub fn is_imported(&self) -> bool {
+        let nothing = Spec::default();
+        let spec = self.spec.as_ref().unwrap_or(&nothing);
+        let mut runs = self.records.iter();
+        spec.imported_at.is_some() || runs.any(|record| run::is_imported(&record.dir, spec))
+    }
+
     /// How often each test failed; reads which tests each iteration reached.
     pub fn test_rates(&self, confidence: f64) -> TestRates {
         self.tally().rates(confidence, self.answers().method())
     }
-}
 
-impl JudgedSweep {
     /// Counts the tests of the sweep. Errored iterations say nothing about them.
     fn tally(&self) -> TestTally {
-        let counted: Vec<&Record> = self
-            .answers()
-            .all()
-            .filter(|record| record.outcome.verdict != Verdict::Errored)
-            .collect();
+        let counted: Vec<&Record> = self.answers().answered().collect();
         let reached: Vec<Reached> = counted
             .par_iter()
             .map(|record| match self.reached.get(&record.dir) {

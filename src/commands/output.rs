@@ -1,6 +1,7 @@
 //! Data on stdout, the same way for every reading command, and what the terminal there can show.
 
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use anyhow::Context;
 use serde::Serialize;
@@ -36,12 +37,21 @@ pub fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
 
 /// Writes one JSON document, indented, with a newline at its end.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    let mut bytes = serde_json::to_vec_pretty(value).context("failed to make JSON")?;
-    bytes.push(b'\n');
-    let mut out = io::stdout().lock();
-    out.write_all(&bytes)
-        .and_then(|()| out.flush())
-        .context("failed to write the output")
+    let mut text = serde_json::to_vec_pretty(value).context("failed to make JSON")?;
+    text.push(b'\n');
+    bytes(&text)
+}
+
+/// Writes one JSON object on a line.
+pub fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_vec(value).context("failed to make JSON")?;
+    text.push(b'\n');
+    bytes(&text)
+}
+
+/// A path as a word of a shell's line.
+pub fn quoted(path: &Path) -> String {
+    shell_words::quote(&path.display().to_string()).into_owned()
 }
 
 /// Whether the locale is one of UTF-8; a process without a locale is taken to have one.

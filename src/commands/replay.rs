@@ -1,7 +1,6 @@
 //! `replay`: the tests that ran before a failure in the same process, run again in that order.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::sweep::condition_of::Taken;
-use super::sweep::inherit::Said;
+use super::sweep::inherit::GivenFlags;
 use super::{output, signatures};
 use crate::cli::values::{Format, LogsDir};
 use crate::exit_code::ExitCode;
@@ -96,7 +95,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     imported::admit(&mut original, &args.allow)?;
     if let Some(path) = &args.condition_of {
         let taken = Taken::read(path, args.signatures.as_deref())?;
-        original.spec = taken.on(&original.spec, &[], &Said::default());
+        original.spec = taken.on(&original.spec, &[], &GivenFlags::default());
     }
     let deadlines = &mut original.spec.deadlines;
     deadlines.total_s = args.timeout.map_or(deadlines.total_s, |total| total.as_secs_f64());
@@ -168,24 +167,15 @@ fn code(replayed: &Replayed) -> ExitCode {
 fn show(args: &Args, replayed: &Replayed, original: &Original) -> anyhow::Result<()> {
     match args.format {
         Format::Text => output::text(&text(replayed, &again(args, &original.shown))),
-        Format::Json => {
-            let line = serde_json::to_string(replayed).context("failed to make JSON")?;
-            writeln!(io::stdout().lock(), "{line}").context("failed to write the output")
-        }
+        Format::Json => output::json_line(replayed),
     }
 }
 
 /// How the user would name the run once more.
 fn again(args: &Args, shown: &Path) -> String {
-    let test = args
-        .test
-        .as_ref()
-        .map(|test| format!(" --test {}", shell_words::quote(test)));
-    format!(
-        "{}{}",
-        shell_words::quote(&shown.display().to_string()),
-        test.unwrap_or_default()
-    )
+    let test = args.test.as_ref();
+    let test = test.map(|test| format!(" --test {}", shell_words::quote(test)));
+    output::quoted(shown) + &test.unwrap_or_default()
 }
 
 /// The result of a replay, as `--format json` prints it.

@@ -82,10 +82,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         files: files.sizes(),
         again: files.dir().and_then(|dir| {
             exit.as_ref()?;
-            Some(format!(
-                "reproduce-flaky replay {}",
-                shell_words::quote(&dir.display().to_string())
-            ))
+            Some(format!("reproduce-flaky replay {}", output::quoted(dir)))
         }),
         container_line: files.dir().and_then(docker_line),
     };

@@ -16,10 +16,7 @@ const MOST_TESTS: usize = 5;
 
 /// What is known of the failing tests of a sweep that stopped threads and processes; nothing of other sweeps.
 pub(super) fn of(answers: Answers<'_>) -> Vec<Starved> {
-    let counted: Vec<&Record> = answers
-        .all()
-        .filter(|record| record.outcome.verdict != Verdict::Errored && is_starved(record))
-        .collect();
+    let counted: Vec<&Record> = answers.answered().filter(|record| is_starved(record)).collect();
     let failed = || {
         counted
             .iter()

@@ -119,11 +119,7 @@ fn follow(args: &Args) -> anyhow::Result<ExitCode> {
     loop {
         let sweeps = gather(args, &mut watched)?;
         match args.format {
-            Format::Json => {
-                let mut line = serde_json::to_vec(&json!({"format": 1, "sweeps": sweeps}))?;
-                line.push(b'\n');
-                output::bytes(&line)?;
-            }
+            Format::Json => output::json_line(&json!({"format": 1, "sweeps": sweeps}))?,
             Format::Text => {
                 let text = text(&sweeps, WIDTH, Paint::Plain);
                 if text != shown {

@@ -22,7 +22,7 @@ use crate::run::Sweep;
 use crate::spec::{EngineKind, Spec};
 use crate::sweep::blocks::{Blocks, Stops};
 use crate::sweep::display;
-use crate::sweep::iteration::{Context, Parts, Quiet, WhenLost};
+use crate::sweep::iteration::{Context, Quiet};
 use crate::sweep::scheduler::{self, Arm, Pace};
 use crate::sweep::stop::StopRules;
 use crate::timings;
@@ -242,15 +242,8 @@ fn arm(
         recorded: within(judged.records),
         replaced: within(judged.replaced),
         context: Arc::new(Context {
-            argv: crate::sweep::argv::argv(spec.worker_mode(), spec.trail, &spec.arguments()),
-            node: backend::host_name(),
-            sweep,
-            spec,
-            backend,
-            signatures: Arc::clone(signatures),
             quiet,
-            when_lost: WhenLost::TryAgain,
-            parts: Parts::default(),
+            ..Context::new(sweep, spec, backend, Arc::clone(signatures))
         }),
     })
 }

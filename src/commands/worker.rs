@@ -18,7 +18,7 @@ use crate::judge::{SignatureSet, Verdict};
 use crate::message::{self, hinted};
 use crate::run::{self, Keep, Sweep};
 use crate::spec::{BackendKind, HOST_IMAGE, Placing, Spec, short_id};
-use crate::sweep::iteration::{self, Cancel, Context, IterationEnd, Parts, Quiet, Stop, WhenLost};
+use crate::sweep::iteration::{self, Cancel, Context, IterationEnd, Quiet, Stop, WhenLost};
 
 mod execution;
 
@@ -198,15 +198,10 @@ impl Worker {
         }
         let iteration = self.iteration;
         let context = Context {
-            argv: crate::sweep::argv::argv(self.spec.worker_mode(), self.spec.trail, &self.spec.arguments()),
             node: self.node,
-            sweep: self.sweep,
-            spec: self.spec,
-            backend,
-            signatures: self.signatures,
             quiet,
             when_lost: WhenLost::Report,
-            parts: Parts::default(),
+            ..Context::new(self.sweep, self.spec, backend, self.signatures)
         };
         match iteration::run(Arc::new(context), iteration, None, |_| {}, stopped.clone()).await? {
             IterationEnd::Recorded(_) | IterationEnd::RecordedBefore(_) => Ok(ExitCode::Passed),

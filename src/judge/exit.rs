@@ -7,32 +7,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::Limits;
+use crate::spec::words::words;
 
-/// Who ended the session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum EndedBy {
-    /// The session's own process ended, well or badly.
-    #[default]
-    Itself,
-    /// We did, when the total deadline passed.
-    Deadline,
-    /// We did, when the log had been quiet for too long.
-    Silence,
-    /// We did, because the user asked us to stop.
-    Cancel,
-}
-
-impl EndedBy {
-    /// The word used in files and tables.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            EndedBy::Itself => "itself",
-            EndedBy::Deadline => "deadline",
-            EndedBy::Silence => "silence",
-            EndedBy::Cancel => "cancel",
-        }
+words! {
+    /// Who ended the session.
+    #[derive(Default)]
+    pub enum EndedBy {
+        /// The session's own process ended, well or badly.
+        #[default]
+        Itself = "itself",
+        /// We did, when the total deadline passed.
+        Deadline = "deadline",
+        /// We did, when the log had been quiet for too long.
+        Silence = "silence",
+        /// We did, because the user asked us to stop.
+        Cancel = "cancel",
     }
 }
 

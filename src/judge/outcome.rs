@@ -7,64 +7,36 @@ use schemars::JsonSchema;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What an iteration came to, the strongest that holds. The order of the variants is that strength.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OutcomeKind {
-    /// Ended from outside: nothing in the run ended it.
-    Hung,
-    /// A process of the session died without finishing its work.
-    Crashed,
-    /// pytest-timeout ended a test.
-    TimedOut,
-    /// An ordinary failure or error, collection errors and internal errors included.
-    Failed,
-    /// Every failure is the network's or the engine's: it says nothing about the tests.
-    Infra,
-    /// The total deadline came while tests were still finishing.
-    OutOfTime,
-    /// pytest found nothing to run.
-    NoTests,
-    /// pytest was called wrongly.
-    UsageError,
-    /// No attempt gave an answer, wherever it was placed.
-    NoResult,
-    /// Nothing failed.
-    Passed,
+use crate::spec::words::words;
+
+words! {
+    /// What an iteration came to, the strongest that holds. The order of the variants is that strength.
+    #[derive(Hash)]
+    pub enum OutcomeKind {
+        /// Ended from outside: nothing in the run ended it.
+        Hung = "hung",
+        /// A process of the session died without finishing its work.
+        Crashed = "crashed",
+        /// pytest-timeout ended a test.
+        TimedOut = "timed_out",
+        /// An ordinary failure or error, collection errors and internal errors included.
+        Failed = "failed",
+        /// Every failure is the network's or the engine's: it says nothing about the tests.
+        Infra = "infra",
+        /// The total deadline came while tests were still finishing.
+        OutOfTime = "out_of_time",
+        /// pytest found nothing to run.
+        NoTests = "no_tests",
+        /// pytest was called wrongly.
+        UsageError = "usage_error",
+        /// No attempt gave an answer, wherever it was placed.
+        NoResult = "no_result",
+        /// Nothing failed.
+        Passed = "passed",
+    }
 }
 
 impl OutcomeKind {
-    /// Every kind, strongest first.
-    pub const ALL: [OutcomeKind; 10] = [
-        OutcomeKind::Hung,
-        OutcomeKind::Crashed,
-        OutcomeKind::TimedOut,
-        OutcomeKind::Failed,
-        OutcomeKind::Infra,
-        OutcomeKind::OutOfTime,
-        OutcomeKind::NoTests,
-        OutcomeKind::UsageError,
-        OutcomeKind::NoResult,
-        OutcomeKind::Passed,
-    ];
-
-    /// The word used in files and tables.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            OutcomeKind::Hung => "hung",
-            OutcomeKind::Crashed => "crashed",
-            OutcomeKind::TimedOut => "timed_out",
-            OutcomeKind::Failed => "failed",
-            OutcomeKind::Infra => "infra",
-            OutcomeKind::OutOfTime => "out_of_time",
-            OutcomeKind::NoTests => "no_tests",
-            OutcomeKind::UsageError => "usage_error",
-            OutcomeKind::NoResult => "no_result",
-            OutcomeKind::Passed => "passed",
-        }
-    }
-
     /// What this says about the tests.
     #[must_use]
     pub fn verdict(self) -> Verdict {
@@ -80,27 +52,16 @@ impl OutcomeKind {
     }
 }
 
-/// Whether an iteration counts for or against the tests, or not at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Nothing failed.
-    Passed,
-    /// A failure of the tests or of what they test.
-    Failed,
-    /// Says nothing about the tests: outside every denominator, always shown.
-    Errored,
-}
-
-impl Verdict {
-    /// The word used in files and tables.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Verdict::Passed => "passed",
-            Verdict::Failed => "failed",
-            Verdict::Errored => "errored",
-        }
+words! {
+    /// Whether an iteration counts for or against the tests, or not at all.
+    #[derive(Hash)]
+    pub enum Verdict {
+        /// Nothing failed.
+        Passed = "passed",
+        /// A failure of the tests or of what they test.
+        Failed = "failed",
+        /// Says nothing about the tests: outside every denominator, always shown.
+        Errored = "errored",
     }
 }
 

@@ -4,52 +4,28 @@ use regex::{Regex, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 
 use super::signature_file::{SignatureError, WireFile, compile, enclosing_id, place};
+use crate::spec::words::words;
 
-/// Where a signature may match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scope {
-    /// Text of a failure: `E` lines and summary reasons.
-    Failure,
-    /// What is printed when a process dies: fatal lines, xdist's, the shell's.
-    Crash,
-    /// Per-test logs of tests that the console gives no reason for.
-    TestLog,
-    /// Lines of other programs around the session.
-    Console,
-    /// How the session ended, in the judge's words.
-    Exit,
+words! {
+    /// Where a signature may match.
+    #[derive(Hash)]
+    pub enum Scope {
+        /// Text of a failure: `E` lines and summary reasons.
+        Failure = "failure",
+        /// What is printed when a process dies: fatal lines, xdist's, the shell's.
+        Crash = "crash",
+        /// Per-test logs of tests that the console gives no reason for.
+        TestLog = "test-log",
+        /// Lines of other programs around the session.
+        Console = "console",
+        /// How the session ended, in the judge's words.
+        Exit = "exit",
+    }
 }
 
 impl Scope {
-    const ALL: [Scope; 5] = [
-        Scope::Failure,
-        Scope::Crash,
-        Scope::TestLog,
-        Scope::Console,
-        Scope::Exit,
-    ];
-
-    /// The word used in signature files.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Scope::Failure => "failure",
-            Scope::Crash => "crash",
-            Scope::TestLog => "test-log",
-            Scope::Console => "console",
-            Scope::Exit => "exit",
-        }
-    }
-
     fn index(self) -> usize {
-        match self {
-            Scope::Failure => 0,
-            Scope::Crash => 1,
-            Scope::TestLog => 2,
-            Scope::Console => 3,
-            Scope::Exit => 4,
-        }
+        self as usize
     }
 }
 
@@ -66,31 +42,19 @@ pub enum SessionMode {
     Xdist,
 }
 
-/// How much a category matters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Severity {
-    /// Not a bug of what is tested.
-    Low,
-    /// A failure of what is tested.
-    #[default]
-    Medium,
-    /// Worse than a failure, short of losing the process.
-    High,
-    /// A process is lost.
-    Critical,
-}
-
-impl Severity {
-    /// The word used in signature files.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Severity::Low => "low",
-            Severity::Medium => "medium",
-            Severity::High => "high",
-            Severity::Critical => "critical",
-        }
+words! {
+    /// How much a category matters.
+    #[derive(Default)]
+    pub enum Severity {
+        /// Not a bug of what is tested.
+        Low = "low",
+        /// A failure of what is tested.
+        #[default]
+        Medium = "medium",
+        /// Worse than a failure, short of losing the process.
+        High = "high",
+        /// A process is lost.
+        Critical = "critical",
     }
 }
 
@@ -193,9 +157,8 @@ impl SignatureSet {
                 signatures.push(signature);
             }
         }
-        let searches = Scope::ALL
-            .into_iter()
-            .map(|scope| search(&signatures, scope))
+        let searches = (Scope::ALL.iter())
+            .map(|scope| search(&signatures, *scope))
             .collect::<Result<_, _>>()?;
         Ok(SignatureSet { signatures, searches })
     }

@@ -108,10 +108,7 @@ impl Suite {
                 }
             }
         }
-        for record in answers
-            .all()
-            .filter(|record| record.outcome.verdict != Verdict::Errored)
-        {
+        for record in answers.answered() {
             for test in record.outcome.reran.iter().collect::<BTreeSet<_>>() {
                 if let Some(case) = cases.get_mut(test.as_str()) {
                     case.reran += 1;

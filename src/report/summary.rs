@@ -159,8 +159,7 @@ impl Summary {
                 missing: gaps.n,
             },
             rate: answers.rate(source.confidence),
-            outcomes: OutcomeKind::ALL
-                .into_iter()
+            outcomes: (OutcomeKind::ALL.iter().copied())
                 .map(|kind| (kind, n_of(kind)))
                 .filter(|(_, n)| *n > 0)
                 .collect(),

@@ -25,10 +25,7 @@ pub enum StoreError {
     },
     /// A later version of the tool wrote it.
     #[error("`{}` has format {format}, which this version does not know", path.display())]
-    Newer {
-        path: PathBuf,
-        format: u64,
-    },
+    Newer { path: PathBuf, format: u64 },
     /// Something that is not a run stands where one belongs.
     #[error("`{}` is in the way: it is not a directory", path.display())]
     InTheWay {
@@ -37,26 +34,16 @@ pub enum StoreError {
     },
     /// A file that is to be made is there.
     #[error("`{}` exists already", path.display())]
-    Exists {
-        path: PathBuf,
-    },
+    Exists { path: PathBuf },
     /// A file is no bundle, or one that cannot be trusted.
     #[error("failed to import `{}`: {cause}", path.display())]
-    NotImported {
-        path: PathBuf,
-        cause: String,
-    },
+    NotImported { path: PathBuf, cause: String },
     /// Another run or sweep stands where one of a bundle belongs.
     #[error("`{}` is there already, and is another one", path.display())]
-    Taken {
-        path: PathBuf,
-    },
+    Taken { path: PathBuf },
     /// Another process keeps the lock of the shared files.
     #[error("waited {seconds} s for the lock on `{}`", path.display())]
-    Locked {
-        path: PathBuf,
-        seconds: u64,
-    },
+    Locked { path: PathBuf, seconds: u64 },
     /// The operating system said no.
     #[error("failed to {verb} `{}`: {}", path.display(), words(cause))]
     Io {

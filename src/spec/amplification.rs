@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::unlike;
 use super::words::words;
 
 words! {
@@ -104,17 +105,13 @@ impl ConditionOf {
 impl Amplification {
     /// In what two searches do not ask the same, as a noun each. What is known of the base may have grown in between.
     pub fn differences(&self, other: &Amplification) -> Vec<&'static str> {
-        let same = [
+        unlike([
             ("base", self.base == other.base),
             ("class", self.class == other.class),
             ("test", self.test == other.test),
             ("knobs", self.knobs == other.knobs),
             ("--seed", self.seed == other.seed),
             ("--max-runs", self.max_runs == other.max_runs),
-        ];
-        same.into_iter()
-            .filter(|(_, same)| !same)
-            .map(|(what, _)| what)
-            .collect()
+        ])
     }
 }

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::words::words;
-use super::{BackendKind, Container, Recipe, Spec, Workspace};
+use super::{BackendKind, Recipe, Spec, Workspace};
 
 words! {
     /// `--allow`: one thing that a sweep from a bundle does not get unasked.
@@ -51,56 +51,35 @@ impl Spec {
     pub fn as_allowed(&self, allowed: &[Allowance], here: &Path) -> Spec {
         let may = |what| allowed.contains(&what);
         let backend = self.allowed_backend(allowed).unwrap_or(BackendKind::Docker);
-        let is_moved = backend != self.backend;
-        let container = &self.container;
-        Spec {
-            backend,
-            image: if is_moved {
-                "host".to_owned()
-            } else {
-                self.image.clone()
-            },
-            image_id: self.image_id.clone().filter(|_| !is_moved),
+        let mut spec = Spec {
             directory: here.to_owned(),
-            env: if may(Allowance::Env) {
-                self.env.clone()
-            } else {
-                Vec::new()
-            },
-            pass_env: if may(Allowance::Env) {
-                self.pass_env.clone()
-            } else {
-                Vec::new()
-            },
-            host_requirements: self.host_requirements.clone().filter(|_| may(Allowance::Requirements)),
-            container: Container {
-                volumes: if may(Allowance::Volumes) {
-                    container.volumes.clone()
-                } else {
-                    Vec::new()
-                },
-                network: container.network.clone().filter(|_| may(Allowance::Network)),
-                user: container.user.clone().filter(|_| may(Allowance::User)),
-                gpus: container.gpus.clone().filter(|_| may(Allowance::Gpus)),
-                noise: None,
-                pids_limit: None,
-                cores: false,
-                workspace: if may(Allowance::Workspace) {
-                    container.workspace
-                } else {
-                    Workspace::Fresh
-                },
-                // The cache may hold the reader's own token.
-                without: vec![Recipe::HfCache],
-                ..container.clone()
-            },
-            deadlines: super::Deadlines {
-                keep_s: None,
-                ..self.deadlines
-            },
             placing: None,
             ..self.clone()
+        };
+        if backend != self.backend {
+            (spec.backend, spec.image_id) = (backend, None);
+            "host".clone_into(&mut spec.image);
         }
+        spec.deadlines.keep_s = None;
+        if !may(Allowance::Env) {
+            spec.env.clear();
+            spec.pass_env.clear();
+        }
+        spec.host_requirements.take_if(|_| !may(Allowance::Requirements));
+        let container = &mut spec.container;
+        if !may(Allowance::Volumes) {
+            container.volumes.clear();
+        }
+        container.network.take_if(|_| !may(Allowance::Network));
+        container.user.take_if(|_| !may(Allowance::User));
+        container.gpus.take_if(|_| !may(Allowance::Gpus));
+        if !may(Allowance::Workspace) {
+            container.workspace = Workspace::Fresh;
+        }
+        (container.noise, container.pids_limit, container.cores) = (None, None, false);
+        // The cache may hold the reader's own token.
+        container.without = vec![Recipe::HfCache];
+        spec
     }
 
     /// What it asks for and does not get, in words.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::unlike;
 use super::words::words;
 
 words! {
@@ -49,17 +50,13 @@ pub struct Proof {
 impl Proof {
     /// In what two proofs do not ask the same, as a noun each. What is known of the base may have grown in between.
     pub fn differences(&self, other: &Proof) -> Vec<&'static str> {
-        let same = [
+        unlike([
             ("base", self.base == other.base),
             ("class", self.class == other.class),
             ("design", self.design == other.design),
             ("--to", self.remaining.to_bits() == other.remaining.to_bits()),
             ("--power", self.power.to_bits() == other.power.to_bits()),
             ("--full", self.is_full == other.is_full),
-        ];
-        same.into_iter()
-            .filter(|(_, same)| !same)
-            .map(|(what, _)| what)
-            .collect()
+        ])
     }
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::unlike;
 use super::words::words;
 
 words! {
@@ -36,15 +37,11 @@ impl CandidateOf {
     pub fn differences(&self, other: &CandidateOf) -> Vec<&'static str> {
         let weights =
             |search: &CandidateOf| -> Vec<u64> { search.weights.iter().map(|weight| weight.to_bits()).collect() };
-        let same = [
+        unlike([
             ("candidates", self.candidates == other.candidates),
             ("class", self.class == other.class),
             ("weights", weights(self) == weights(other)),
-        ];
-        same.into_iter()
-            .filter(|(_, same)| !same)
-            .map(|(what, _)| what)
-            .collect()
+        ])
     }
 }
 

@@ -16,7 +16,7 @@ macro_rules! words {
 
         impl clap::ValueEnum for $name {
             fn value_variants<'a>() -> &'a [Self] {
-                &[$( $name::$value, )+]
+                Self::ALL
             }
 
             fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
@@ -27,6 +27,9 @@ macro_rules! words {
         }
 
         impl $name {
+            /// Every value, in the order in which they are declared.
+            pub const ALL: &'static [Self] = &[$( $name::$value, )+];
+
             /// The word for it.
             pub fn as_str(self) -> &'static str {
                 match self { $( $name::$value => $word, )+ }

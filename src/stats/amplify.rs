@@ -217,8 +217,7 @@ fn dropped(knobs: usize, base: Base, runs: &[Run]) -> Vec<usize> {
                 let runs = left.iter().filter(|run| run.has_on(knob) == is_on);
                 runs.map(|run| run.other).collect()
             };
-            let (on, off) = (of(true), of(false));
-            let off = Count::new(base.failed() + off.failed(), base.of() + off.of()).unwrap_or_default();
+            let (on, off) = (of(true), base.plus(of(false)));
             let p = fisher_greater(off, on);
             if on.of() > 0 && p < worst.map_or(1.0, |(p, _)| p) {
                 worst = Some((p, knob));

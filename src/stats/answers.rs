@@ -31,6 +31,11 @@ impl<'a> Answers<'a> {
         self.records.iter().chain(self.replaced)
     }
 
+    /// The answers that say something about the tests.
+    pub fn answered(self) -> impl Iterator<Item = &'a Record> + Clone {
+        self.all().filter(|record| record.outcome.verdict != Verdict::Errored)
+    }
+
     /// The answer that each iteration gave first: what a block of interleaved arms showed before anybody asked again.
     pub fn first(self) -> Vec<Record> {
         let mut first: BTreeMap<u32, &Record> = BTreeMap::new();

@@ -129,10 +129,7 @@ fn pooled_z(base: Count, new: Count) -> f64 {
 mod tests {
     use super::*;
     use crate::stats::binomial::ln_pmf;
-
-    fn count(failed: u64, of: u64) -> Count {
-        Count::new(failed, of).unwrap()
-    }
+    use crate::stats::rate::count;
 
     const UNCONDITIONAL: [ExactTest; 2] = [ExactTest::Barnard, ExactTest::Boschloo];
 

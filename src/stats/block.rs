@@ -1,9 +1,9 @@
 //! What single runs say about one class of failure, alone and side by side in blocks: the series that rules look at, in
 //! the order of the runs, and what a rule concludes.
 
-use serde::Serialize;
-
 use super::rate::Count;
+use crate::judge::Verdict;
+use crate::spec::words::words;
 
 /// What one run says about the class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +45,17 @@ impl From<Option<bool>> for Answer {
     }
 }
 
+/// Whether the run failed at all.
+impl From<Verdict> for Answer {
+    fn from(verdict: Verdict) -> Answer {
+        match verdict {
+            Verdict::Failed => Answer::Failed,
+            Verdict::Passed => Answer::Passed,
+            Verdict::Errored => Answer::Unanswered,
+        }
+    }
+}
+
 /// Counts whether each run failed. No slice of runs is as long as [`Count::MAX`].
 impl FromIterator<bool> for Count {
     fn from_iter<T: IntoIterator<Item = bool>>(runs: T) -> Count {
@@ -67,6 +78,15 @@ pub struct Block {
 }
 
 impl Block {
+    /// A block of two runs. One with a run that errored is set aside whole, whatever becomes of its other side.
+    pub fn of(higher: Answer, lower: Answer) -> Block {
+        if [higher, lower].contains(&Answer::Unanswered) {
+            let (higher, lower) = (Answer::Unanswered, Answer::Unanswered);
+            return Block { higher, lower };
+        }
+        Block { higher, lower }
+    }
+
     /// Whether each side failed; `None` where one of the two does not say, which sets the block aside.
     pub fn failed(self) -> Option<(bool, bool)> {
         self.higher.failed().zip(self.lower.failed())
@@ -79,25 +99,45 @@ impl Block {
     }
 }
 
-/// What a rule has concluded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-pub enum Conclusion {
-    #[serde(rename = "fewer")]
-    Fewer,
-    #[serde(rename = "more")]
-    More,
-    /// Over, and nothing is shown; never "unchanged".
-    #[serde(rename = "not shown")]
-    NotShown,
+words! {
+    /// What a rule has concluded.
+    #[derive(Hash)]
+    pub enum Conclusion {
+        /// Shown to fail less often.
+        Fewer = "fewer",
+        /// Shown to fail more often.
+        More = "more",
+        /// Over, and nothing is shown; never "unchanged".
+        NotShown = "not shown",
+    }
 }
 
-impl Conclusion {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Conclusion::Fewer => "fewer",
-            Conclusion::More => "more",
-            Conclusion::NotShown => "not shown",
+/// Series as tests write them, a letter for each run or block.
+#[cfg(test)]
+impl Answer {
+    /// `.` passed, `F` failed, `x` unanswered, anything else awaited.
+    pub(crate) fn read(letter: char) -> Answer {
+        match letter {
+            '.' => Answer::Passed,
+            'F' => Answer::Failed,
+            'x' => Answer::Unanswered,
+            _ => Answer::Awaited,
         }
+    }
+
+    pub(crate) fn series(text: &str) -> Vec<Answer> {
+        text.chars().map(Answer::read).collect()
+    }
+}
+
+#[cfg(test)]
+impl Block {
+    /// `h` only the higher side failed, `l` only the lower one, `b` both, `.` none, `x` one errored, `?` one is awaited.
+    pub(crate) fn series(text: &str) -> Vec<Block> {
+        let higher = text.replace(['h', 'b'], "F").replace('l', ".");
+        let lower = text.replace(['l', 'b'], "F").replace(['h', 'x', '?'], ".");
+        let sides = Answer::series(&higher).into_iter().zip(Answer::series(&lower));
+        sides.map(|(higher, lower)| Block { higher, lower }).collect()
     }
 }
 

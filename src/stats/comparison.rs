@@ -61,27 +61,15 @@ impl Question {
     }
 }
 
-/// What the numbers carry about one class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub enum Finding {
-    /// The new one fails less often.
-    #[serde(rename = "fewer")]
-    Fewer,
-    /// The new one fails more often.
-    #[serde(rename = "more")]
-    More,
-    /// Chance explains the difference; never "fixed", never "unchanged".
-    #[serde(rename = "no evidence")]
-    NoEvidence,
-}
-
-impl Finding {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Finding::Fewer => "fewer",
-            Finding::More => "more",
-            Finding::NoEvidence => "no evidence",
-        }
+words! {
+    /// What the numbers carry about one class.
+    pub enum Finding {
+        /// The new one fails less often.
+        Fewer = "fewer",
+        /// The new one fails more often.
+        More = "more",
+        /// Chance explains the difference; never "fixed", never "unchanged".
+        NoEvidence = "no evidence",
     }
 }
 

@@ -14,7 +14,7 @@ pub mod search;
 
 use likelihood::{Cell, RATES, RATIOS, Rate, Tally, rates};
 
-pub use search::{Attempt, Search, Step};
+pub use search::{Attempt, End, Search, Step};
 
 /// Prior probability that there is no change.
 const NONE: f64 = 0.25;
@@ -236,13 +236,7 @@ fn entropy(p: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// By candidate: failed and all runs.
-    fn counts(runs: &[(u64, u64)]) -> Vec<Count> {
-        runs.iter()
-            .map(|(failed, of)| Count::new(*failed, *of).unwrap())
-            .collect()
-    }
+    use crate::stats::rate::counts;
 
     #[test]
     fn before_any_run_the_posterior_is_the_prior() {

@@ -204,10 +204,7 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn count(failed: u64, of: u64) -> Count {
-        Count::new(failed, of).unwrap()
-    }
+    use crate::stats::rate::count;
 
     #[test]
     fn the_two_directions_overlap_in_the_table_seen() {

@@ -32,9 +32,7 @@ pub enum NoPlan {
     TooLong,
     /// Even the plan that allows the most failures shows such a fix with this probability only. A longer base, or the
     /// base run again beside the fix, would do.
-    TooWeak {
-        assurance: f64,
-    },
+    TooWeak { assurance: f64 },
 }
 
 /// The runs of the fix after which its failures are compared with those of a recorded base.
@@ -223,31 +221,15 @@ pub(crate) fn posterior(count: Count) -> impl Iterator<Item = (f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Answer::{Awaited, Failed, Passed, Unanswered};
-
-    fn count(failed: u64, of: u64) -> Count {
-        Count::new(failed, of).unwrap()
-    }
+    use crate::stats::rate::count;
 
     fn plan(failed: u64, of: u64, allowed: usize) -> Plan {
         Plan::allowing(count(failed, of), allowed, 0.0).unwrap()
     }
 
-    /// `.` passed, `F` failed, `x` unanswered, `?` awaited.
-    fn runs(text: &str) -> Vec<Answer> {
-        text.chars()
-            .map(|letter| match letter {
-                '.' => Passed,
-                'F' => Failed,
-                'x' => Unanswered,
-                _ => Awaited,
-            })
-            .collect()
-    }
-
     #[track_caller]
     fn check(plan: &Plan, series: &str, conclusion: Option<Conclusion>, fix: (u64, u64)) {
-        let decision = plan.decide(&runs(series));
+        let decision = plan.decide(&Answer::series(series));
         assert_eq!(
             (decision.conclusion, decision.fix),
             (conclusion, count(fix.0, fix.1)),
@@ -324,16 +306,16 @@ mod tests {
         let plan = plan(13, 50, 4);
         assert_eq!(plan.looks, [16, 25, 33, 41, 48]);
         assert_eq!(plan.wanted(&[]), 16);
-        assert_eq!(plan.wanted(&runs("....x")), 12);
+        assert_eq!(plan.wanted(&Answer::series("....x")), 12);
         // After a failure the first look cannot be passed any more.
-        assert_eq!(plan.wanted(&runs("...F")), 21);
-        assert_eq!(plan.wanted(&runs("FF")), 31);
+        assert_eq!(plan.wanted(&Answer::series("...F")), 21);
+        assert_eq!(plan.wanted(&Answer::series("FF")), 31);
         // Failures and passes that came in early are among those that the look counts.
-        assert_eq!(plan.wanted(&runs("?..F")), 22);
-        assert_eq!(plan.wanted(&runs("................")), 0);
-        assert_eq!(plan.wanted(&runs("FFFFF")), 0);
+        assert_eq!(plan.wanted(&Answer::series("?..F")), 22);
+        assert_eq!(plan.wanted(&Answer::series("................")), 0);
+        assert_eq!(plan.wanted(&Answer::series("FFFFF")), 0);
         // A run that was lost on the way is still wanted.
-        assert_eq!(plan.wanted(&runs("?................")), 1);
+        assert_eq!(plan.wanted(&Answer::series("?................")), 1);
     }
 
     #[test]

@@ -36,6 +36,12 @@ impl Count {
         self.of
     }
 
+    /// Both together; this one alone where both are more than [`Count::MAX`].
+    #[must_use]
+    pub fn plus(self, other: Count) -> Count {
+        Count::new(self.failed + other.failed, self.of + other.of).unwrap_or(self)
+    }
+
     /// Share that failed; `None` where there is nothing to take a share of.
     pub fn rate(self) -> Option<f64> {
         (self.of > 0).then(|| self.failed as f64 / self.of as f64)
@@ -256,6 +262,17 @@ pub fn upper_bound(k: u64, n: u64, confidence: f64) -> f64 {
 )]
 pub(crate) fn whole(value: f64) -> Option<u64> {
     (0.0..9e15).contains(&value).then_some(value as u64)
+}
+
+/// Failed and all runs, as tests write them.
+#[cfg(test)]
+pub(crate) fn count(failed: u64, of: u64) -> Count {
+    Count::new(failed, of).unwrap()
+}
+
+#[cfg(test)]
+pub(crate) fn counts(runs: &[(u64, u64)]) -> Vec<Count> {
+    runs.iter().map(|&(failed, of)| count(failed, of)).collect()
 }
 
 #[cfg(test)]

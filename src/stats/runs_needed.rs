@@ -100,10 +100,7 @@ pub(crate) fn smallest_above(low: u64, most: u64, holds: impl Fn(u64) -> bool) -
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn count(failed: u64, of: u64) -> Count {
-        Count::new(failed, of).unwrap()
-    }
+    use crate::stats::rate::count;
 
     #[test]
     fn a_base_without_a_failure_cannot_be_improved_on() {

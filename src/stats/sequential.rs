@@ -154,10 +154,7 @@ impl FromIterator<(bool, bool)> for ArmsTest {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn count(failed: u64, of: u64) -> Count {
-        Count::new(failed, of).unwrap()
-    }
+    use crate::stats::rate::count;
 
     #[test]
     fn all_rates_are_possible_before_the_first_iteration() {

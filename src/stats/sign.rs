@@ -231,34 +231,11 @@ fn first_passage(boundaries: &[u64], right: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::block::Answer;
-
-    fn count(failed: u64, of: u64) -> Count {
-        Count::new(failed, of).unwrap()
-    }
-
-    /// `h` only the higher side failed, `l` only the lower one, `b` both, `.` none, `x` one errored, `?` one is awaited.
-    fn blocks(text: &str) -> Vec<Block> {
-        text.chars()
-            .map(|letter| Block {
-                higher: match letter {
-                    'h' | 'b' => Answer::Failed,
-                    'x' => Answer::Unanswered,
-                    '?' => Answer::Awaited,
-                    _ => Answer::Passed,
-                },
-                lower: if "lb".contains(letter) {
-                    Answer::Failed
-                } else {
-                    Answer::Passed
-                },
-            })
-            .collect()
-    }
+    use crate::stats::rate::count;
 
     #[track_caller]
     fn check(plan: SignPlan, text: &str, conclusion: Option<Conclusion>, n: u64) {
-        let decision = plan.decide(&blocks(text));
+        let decision = plan.decide(&Block::series(text));
         assert_eq!((decision.conclusion, decision.blocks), (conclusion, n), "{text}");
     }
 
@@ -318,11 +295,11 @@ mod tests {
     fn no_more_blocks_are_wanted_than_can_still_show_it() {
         let plan = SignPlan::allowing(1).within(20);
         assert_eq!(plan.wanted(&[]), 5);
-        assert_eq!(plan.wanted(&blocks("h.h")), 3);
-        assert_eq!(plan.wanted(&blocks("hl")), 7);
-        assert_eq!(plan.wanted(&blocks("..................")), 2);
-        assert_eq!(plan.wanted(&blocks("ll")), 0);
-        assert_eq!(plan.wanted(&blocks("hhhhh")), 0);
+        assert_eq!(plan.wanted(&Block::series("h.h")), 3);
+        assert_eq!(plan.wanted(&Block::series("hl")), 7);
+        assert_eq!(plan.wanted(&Block::series("..................")), 2);
+        assert_eq!(plan.wanted(&Block::series("ll")), 0);
+        assert_eq!(plan.wanted(&Block::series("hhhhh")), 0);
     }
 
     #[test]

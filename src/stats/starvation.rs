@@ -250,10 +250,7 @@ pub fn odds_ratio(base: Count, new: Count, confidence: f64) -> (f64, Option<f64>
 mod tests {
     use super::*;
     use crate::stats::draw::draw;
-
-    fn count(k: u64, n: u64) -> Count {
-        Count::new(k, n).unwrap()
-    }
+    use crate::stats::rate::count;
 
     #[test]
     fn odds_ratios_have_the_intervals_of_the_exact_law() {

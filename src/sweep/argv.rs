@@ -1,12 +1,15 @@
 //! The command line of a session.
 
-use crate::spec::Mode;
-
 use crate::judge::pytest::trail;
+use crate::spec::{Mode, Spec};
 
-/// pytest's command for an attempt, without a shell. The user's own `-n` outweighs the mode's, and `trail` loads
-/// the plugin that writes down what runs.
-pub fn argv(mode: Mode, trail: bool, args: &[String]) -> Vec<String> {
+/// pytest's command for an attempt, without a shell. The user's own `-n` outweighs the mode's.
+pub fn argv(spec: &Spec) -> Vec<String> {
+    words(spec.worker_mode(), spec.trail, &spec.arguments())
+}
+
+/// `trail` loads the plugin that writes down what runs.
+fn words(mode: Mode, trail: bool, args: &[String]) -> Vec<String> {
     let mut words: Vec<String> = ["python3", "-m", "pytest"].map(str::to_owned).into();
     if let Mode::Xdist(workers) = mode
         && !has_workers(args)
@@ -47,38 +50,41 @@ pub fn has_workers(args: &[String]) -> bool {
 mod tests {
     use super::*;
 
-    fn words(line: &str) -> Vec<String> {
+    fn split(line: &str) -> Vec<String> {
         line.split_whitespace().map(str::to_owned).collect()
     }
 
     #[test]
     fn the_mode_and_the_trail_come_before_the_users_arguments() {
-        let args = words("tests/a.py -x");
+        let args = split("tests/a.py -x");
         assert_eq!(
-            argv(Mode::Serial, false, &args),
-            words("python3 -m pytest tests/a.py -x")
+            super::words(Mode::Serial, false, &args),
+            split("python3 -m pytest tests/a.py -x")
         );
         assert_eq!(
-            argv(Mode::Xdist(4), true, &args),
-            words("python3 -m pytest -n 4 -p reproduce_flaky_trail tests/a.py -x")
+            super::words(Mode::Xdist(4), true, &args),
+            split("python3 -m pytest -n 4 -p reproduce_flaky_trail tests/a.py -x")
         );
     }
 
     #[test]
     fn a_session_in_one_process_outweighs_every_other_number_of_workers() {
         assert_eq!(
-            in_one_process(&words("-n 4 a.py -- b"), true),
-            words("-n 4 a.py -n0 -- b")
+            in_one_process(&split("-n 4 a.py -- b"), true),
+            split("-n 4 a.py -n0 -- b")
         );
-        assert_eq!(in_one_process(&words("a.py"), false), words("a.py"));
+        assert_eq!(in_one_process(&split("a.py"), false), split("a.py"));
     }
 
     #[test]
     fn workers_that_the_user_named_are_not_named_again() {
         for line in ["-n 2", "-n2", "-nauto", "--numprocesses=3", "a.py --numprocesses 3"] {
-            let args = words(line);
-            assert!(!argv(Mode::Xdist(4), false, &args).contains(&"4".to_owned()), "{line}");
+            let args = split(line);
+            assert!(
+                !super::words(Mode::Xdist(4), false, &args).contains(&"4".to_owned()),
+                "{line}"
+            );
         }
-        assert!(!has_workers(&words("--no-header -nope")));
+        assert!(!has_workers(&split("--no-header -nope")));
     }
 }

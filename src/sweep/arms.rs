@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::stop::ALPHA;
 use crate::judge::{Record, Verdict};
-use crate::stats::ArmsTest;
+use crate::stats::{Answer, ArmsTest};
 
 /// The order in which the arms of a block are started, from the seed of the sweep: every order is as likely, and the
 /// same seed gives the same order on any machine.
@@ -36,7 +36,7 @@ fn next(state: &mut u64) -> u64 {
 #[derive(Clone, Debug)]
 pub struct ArmsState {
     n_arms: usize,
-    waiting: BTreeMap<u32, Vec<Option<Answer>>>,
+    waiting: BTreeMap<u32, Vec<Answer>>,
     next: u32,
     tests: Vec<ArmsTest>,
     alpha: f64,
@@ -61,16 +61,6 @@ pub fn e_value(base: &[Record], new: &[Record]) -> Option<f64> {
     (test.blocks() > 0).then(|| test.e_value())
 }
 
-/// What an iteration says about its arm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Failed in the class that is looked at.
-    Failed,
-    /// Did not fail in that class.
-    Clean,
-    Nothing,
-}
-
 impl ArmsState {
     /// The evidence of `arms` arms, two at least, whose first block has this number.
     pub fn new(n_arms: usize, first_block: u32) -> ArmsState {
@@ -91,17 +81,16 @@ impl ArmsState {
         if block < self.next || arm >= self.n_arms {
             return;
         }
-        let answers = self.waiting.entry(block).or_insert_with(|| vec![None; self.n_arms]);
-        if matches!(answers[arm], None | Some(Answer::Nothing)) {
-            answers[arm] = Some(answer);
+        let awaited = || vec![Answer::Awaited; self.n_arms];
+        let answers = self.waiting.entry(block).or_insert_with(awaited);
+        if answers[arm].failed().is_none() {
+            answers[arm] = answer;
         }
-        while let Some(answers) = self.waiting.get(&self.next) {
-            let Some(complete) = answers.iter().copied().collect::<Option<Vec<Answer>>>() else {
-                break;
-            };
-            self.waiting.remove(&self.next);
+        let is_complete = |answers: &Vec<Answer>| !answers.contains(&Answer::Awaited);
+        while self.waiting.get(&self.next).is_some_and(is_complete) {
+            let complete = self.waiting.remove(&self.next).unwrap_or_default();
             self.next += 1;
-            if complete.contains(&Answer::Nothing) {
+            if complete.contains(&Answer::Unanswered) {
                 continue;
             }
             for (test, answer) in self.tests.iter_mut().zip(&complete[1..]) {
@@ -147,12 +136,12 @@ mod tests {
     fn blocks_are_taken_in_by_number_however_they_finish() {
         let mut state = ArmsState::new(2, 1);
         for block in [3, 2, 5, 4] {
-            state.observe(block, 1, Answer::Clean);
+            state.observe(block, 1, Answer::Passed);
             state.observe(block, 0, Answer::Failed);
         }
         assert_eq!(state.blocks(), 0);
         state.observe(1, 0, Answer::Failed);
-        state.observe(1, 1, Answer::Clean);
+        state.observe(1, 1, Answer::Passed);
         assert_eq!(state.blocks(), 5);
         assert!((state.e_values()[0] - 135.384_958_027_328_6).abs() < 1e-9 && state.is_decided());
     }
@@ -161,9 +150,9 @@ mod tests {
     fn a_block_with_an_errored_iteration_is_left_out_whole() {
         let mut state = ArmsState::new(2, 1);
         state.observe(1, 0, Answer::Failed);
-        state.observe(1, 1, Answer::Nothing);
+        state.observe(1, 1, Answer::Unanswered);
         state.observe(2, 0, Answer::Failed);
-        state.observe(2, 1, Answer::Clean);
+        state.observe(2, 1, Answer::Passed);
         assert_eq!(state.blocks(), 1);
     }
 
@@ -189,7 +178,7 @@ mod tests {
         let mut state = ArmsState::new(3, 1);
         for block in 1..=20 {
             state.observe(block, 0, Answer::Failed);
-            state.observe(block, 1, Answer::Clean);
+            state.observe(block, 1, Answer::Passed);
             state.observe(block, 2, Answer::Failed);
         }
         assert!(state.e_values()[0] > 40.0 && !state.is_decided());
@@ -204,13 +193,13 @@ mod tests {
                 if let Some(then) = then {
                     state.observe(block, 0, then);
                 }
-                state.observe(block, 1, Answer::Clean);
+                state.observe(block, 1, Answer::Passed);
             }
             (state.blocks(), state.e_values())
         };
         let failed = both(Answer::Failed, None);
-        assert_eq!(both(Answer::Failed, Some(Answer::Clean)), failed);
-        assert_eq!(both(Answer::Nothing, Some(Answer::Failed)), failed);
-        assert_ne!(both(Answer::Clean, None), failed);
+        assert_eq!(both(Answer::Failed, Some(Answer::Passed)), failed);
+        assert_eq!(both(Answer::Unanswered, Some(Answer::Failed)), failed);
+        assert_ne!(both(Answer::Passed, None), failed);
     }
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::arms::{Answer, ArmsState, block_order};
+use super::arms::{ArmsState, block_order};
 use super::iteration::IterationEnd;
 use super::scheduler::{Arm, Next, Reason, Task, Work};
 use super::stop::{StopReason, StopRules, StopState};
-use crate::judge::{Outcome, OutcomeKind, Verdict};
+use crate::judge::{Outcome, OutcomeKind};
 
 /// An iteration, by the number of its arm and its own.
 type Slot = (usize, u32);
@@ -67,7 +67,7 @@ impl Blocks {
         for (number, arm) in blocks.arms.clone().iter().enumerate() {
             for (iteration, outcome) in &arm.replaced {
                 blocks.stop_rules.observe_replaced(outcome);
-                blocks.evidence.observe(*iteration, number, answer(outcome));
+                blocks.evidence.observe(*iteration, number, outcome.verdict.into());
             }
             for (iteration, outcome) in &arm.recorded {
                 blocks.count((number, *iteration), outcome);
@@ -79,7 +79,7 @@ impl Blocks {
     /// Takes an outcome into everything that may stop the sweep.
     fn count(&mut self, (arm, iteration): Slot, outcome: &Outcome) {
         self.stop_rules.observe(outcome);
-        self.evidence.observe(iteration, arm, answer(outcome));
+        self.evidence.observe(iteration, arm, outcome.verdict.into());
         self.has_run |= !is_no_test(outcome.outcome);
     }
 
@@ -115,14 +115,6 @@ impl Blocks {
     fn slot(&self, task: &Task) -> Slot {
         let arm = self.arms.iter().position(|arm| Arc::ptr_eq(arm, &task.arm));
         (arm.unwrap_or_default(), task.iteration)
-    }
-}
-
-fn answer(outcome: &Outcome) -> Answer {
-    match outcome.verdict {
-        Verdict::Failed => Answer::Failed,
-        Verdict::Passed => Answer::Clean,
-        Verdict::Errored => Answer::Nothing,
     }
 }
 

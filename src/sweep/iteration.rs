@@ -8,7 +8,8 @@ use chrono::Utc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::backend::{Backend, BackendError, Ended, Prepared};
+use super::argv::argv;
+use crate::backend::{self, Backend, BackendError, Ended, Prepared};
 use crate::failpoint::{self, Step};
 use crate::judge::{self, EndedBy, Exit, Kept, Outcome, OutcomeKind, SignatureSet, Verdict};
 use crate::run::{AttemptDir, Claimed, Published, StoreError, Sweep};
@@ -48,6 +49,23 @@ pub struct Context {
     pub when_lost: WhenLost,
     /// What iterations are part of, by number, where a search runs them.
     pub parts: Parts,
+}
+
+impl Context {
+    /// Iterations that are run here, and tried again where the world breaks under them.
+    pub fn new(sweep: Sweep, spec: Spec, backend: Arc<dyn Backend>, signatures: Arc<SignatureSet>) -> Context {
+        Context {
+            argv: argv(&spec),
+            sweep,
+            spec,
+            backend,
+            signatures,
+            node: backend::host_name(),
+            quiet: Quiet::default(),
+            when_lost: WhenLost::TryAgain,
+            parts: Parts::default(),
+        }
+    }
 }
 
 /// What follows when the world broke under an attempt.

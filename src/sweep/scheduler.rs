@@ -114,6 +114,20 @@ pub struct Arm {
     pub replaced: Vec<(u32, Outcome)>,
 }
 
+impl Arm {
+    /// An arm of which nothing is recorded, and whose missing iterations are not known beforehand.
+    pub fn new(context: Arc<Context>, range: (u32, u32)) -> Arm {
+        Arm {
+            name: None,
+            context,
+            range,
+            missing: Vec::new(),
+            recorded: Vec::new(),
+            replaced: Vec::new(),
+        }
+    }
+}
+
 impl std::fmt::Debug for Arm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Arm").field(&self.context.sweep.shown()).finish()

@@ -49,10 +49,7 @@ impl FromStr for Class {
         if text == "any" {
             return Ok(Class::Any);
         }
-        if let Some(kind) = OutcomeKind::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text.replace('-', "_"))
-        {
+        if let Ok(kind) = text.replace('-', "_").parse::<OutcomeKind>() {
             return Ok(Class::Outcome(kind));
         }
         let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');

@@ -2,7 +2,7 @@
 //! and what they cost. Seeded: the same on every machine. Also part of `benches/statistics.rs`, which asks more often.
 
 use reproduce_flaky::stats::amplify::{Base, Course, Planned, Recorded, Report, Step as Amplification};
-use reproduce_flaky::stats::culprit::{Attempt, Axis, Search, Step};
+use reproduce_flaky::stats::culprit::{Attempt, Axis, End, Search, Step};
 use reproduce_flaky::stats::prove::Plan;
 use reproduce_flaky::stats::sign::SignPlan;
 use reproduce_flaky::stats::{Answer, Block, Conclusion, Count, draw};
@@ -297,7 +297,7 @@ pub(crate) fn searches(dice: &mut Dice, trials: u64, range: Range, is_confirmed:
                         *count = Count::new(count.failed() + failed, count.of() + 1).unwrap();
                     }
                 }
-                Step::Confirm { culprit, plan, .. } => {
+                Step::Confirm { culprit, plan } => {
                     let is_over = |attempt: &Attempt| attempt.culprit.is_some() && plan.wanted(&attempt.blocks) == 0;
                     if is_over(attempts.last().unwrap()) {
                         attempts.push(Attempt::default());
@@ -310,10 +310,9 @@ pub(crate) fn searches(dice: &mut Dice, trials: u64, range: Range, is_confirmed:
                         attempt.blocks.push(Block { higher, lower });
                     }
                 }
-                Step::Culprit { culprit, .. } => break Some(culprit == change),
-                Step::NoCulprit { .. } if range.has_change => break None,
-                Step::NoCulprit { .. } => break Some(true),
-                Step::NotConfirmed { .. } | Step::Between { .. } | Step::TooRare { .. } => break None,
+                Step::Over(End::Culprit { candidate, .. }) => break Some(candidate == change),
+                Step::Over(End::NoCulprit { .. }) if !range.has_change => break Some(true),
+                Step::Over(_) => break None,
             }
         };
         found.add(is_right, spent);

@@ -5,19 +5,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Args;
-use super::base::{Recorded, Target, tag_of};
+use super::base::{Recorded, Target};
 use super::course;
 use super::knob::{self, Knob};
 use crate::cli::settings::Settings;
+use crate::commands::decided;
 use crate::commands::sweep::args::Args as SweepArgs;
-use crate::commands::sweep::inherit::inherit;
-use crate::commands::sweep::{condition_of, dry_run, specification};
+use crate::commands::sweep::dry_run;
 use crate::exit_code::ExitCode;
 use crate::judge::SignatureSet;
 use crate::message::{hinted, tell, usage};
 use crate::report::cost::Cost;
 use crate::run;
-use crate::spec::{Amplification, BackendKind, EngineKind, Spec, values};
+use crate::spec::{Amplification, Spec, unlike};
 use crate::stats::amplify::{Base, Course, KNOBS};
 
 /// Share of the runs that the first search may take.
@@ -57,27 +57,11 @@ impl<'a> Asked<'a> {
                 ));
             }
         };
-        let mut sweep = args.sweep.clone();
-        (sweep.start, sweep.end) = (1, args.max_runs);
-        (sweep.retry, sweep.engine) = (None, EngineKind::Here);
-        sweep.arm.clear();
-        let tag = match (&args.sweep.tag, args.sweep.given.has(&["tag"])) {
-            (Some(tag), true) => format!("amplify_{tag}"),
-            (_, _) => tag_of(recorded.as_ref().map(|recorded| recorded.dir.as_path()), &class),
-        };
-        values::tag(&tag)
-            .map_err(|cause| usage(format!("invalid tag `{tag}`: {cause}"), Some("name it with --tag")))?;
-        sweep.tag = Some(tag);
-        let mut spec = specification::of(&sweep, settings)?;
-        if let Some(recorded) = &recorded {
-            spec = inherit(spec, &recorded.spec, &args.sweep.given);
-            sweep.no_image_named = false;
-        }
-        spec = condition_of::under(spec, &sweep)?;
-        if spec.backend == BackendKind::Local {
-            spec.image = String::new();
-        }
-        (sweep.jobs, sweep.chunk_size) = (spec.jobs, None);
+        let dir = recorded.as_ref().map(|recorded| recorded.dir.as_path());
+        let tag = decided::tag("amplify", &args.sweep, dir, &class);
+        let mut sweep = decided::own_sweep(&args.sweep, args.max_runs, tag.clone(), &tag)?;
+        let of = recorded.as_ref().map(|recorded| &recorded.spec);
+        let (spec, _) = decided::own_spec(&mut sweep, settings, of)?;
         let base = recorded.as_ref().map_or_else(Base::default, |recorded| recorded.base);
         let search = Amplification {
             base: recorded.as_ref().map(|recorded| recorded.dir.clone()),
@@ -212,11 +196,10 @@ impl<'a> Asked<'a> {
         }
         let mut differences = known.differences(&asked);
         if let Some(begun) = run::spec(&self.dir())? {
-            let same = [
+            differences.extend(unlike([
                 ("variables", begun.env == self.spec.env),
                 ("directory", begun.directory == self.spec.directory),
-            ];
-            differences.extend(same.iter().filter(|(_, same)| !same).map(|(what, _)| *what));
+            ]));
         }
         if !differences.is_empty() {
             return Err(hinted(

@@ -8,11 +8,9 @@ use crate::commands::operand::Operand;
 use crate::commands::prove::base::is_of;
 use crate::judge::{Outcome, SignatureSet, Verdict};
 use crate::message::{hinted, tell, usage};
-use crate::run;
-use crate::spec::{Mode, Spec};
+use crate::spec::Spec;
 use crate::stats::Count;
 use crate::stats::amplify::Base;
-use crate::stats::durations::Spread;
 use crate::stats::sample::Sample;
 use crate::sweep::stop::Class;
 
@@ -74,8 +72,7 @@ impl Recorded {
                 "run it with this tool, or give what runs: amplify --of A4 -i IMAGE -- tests/a.py",
             ));
         };
-        let mut runs = judged.records.iter();
-        if spec.imported_at.is_some() || runs.any(|record| run::is_imported(&record.dir, &spec)) {
+        if judged.is_imported() {
             return Err(hinted(
                 format!("`{text}` came in with a bundle, and nothing of it runs here unasked"),
                 "run it here first; its own line is in `show`",
@@ -95,9 +92,7 @@ impl Recorded {
             class: class.clone(),
             test: args.test.clone(),
         };
-        let answers = judged.answers();
-        let seen: Vec<(bool, bool)> = answers
-            .all()
+        let seen: Vec<(bool, bool)> = (judged.answers().answered())
             .filter_map(|record| {
                 let (failed, other) = target.seen(&record.outcome);
                 Some((failed?, other))
@@ -111,10 +106,6 @@ impl Recorded {
                 count.of()
             ));
         }
-        let answered = answers
-            .all()
-            .filter(|record| record.outcome.verdict != Verdict::Errored);
-        let durations = answered.filter_map(|record| record.exit.as_ref()?.duration_s).collect();
         Ok(Recorded {
             dir: fs::canonicalize(&judged.dir).unwrap_or_else(|_| judged.dir.clone()),
             spec,
@@ -123,7 +114,7 @@ impl Recorded {
                 target: count,
                 other: seen.iter().filter(|(_, other)| *other).count() as u64,
             },
-            each_s: Spread::of(durations).map(|spread| spread.median),
+            each_s: judged.usual_s(),
         })
     }
 }
@@ -144,16 +135,5 @@ fn only_class(text: &str, sample: &Sample) -> anyhow::Result<Class> {
                 Some(&format!("name one of them, such as --of {first}")),
             ))
         }
-    }
-}
-
-/// `amplify_A4`, or `amplify_old-A4` for a base that is tagged `old`.
-pub(super) fn tag_of(base: Option<&Path>, class: &Class) -> String {
-    let name = base.and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-    let (mode, tag) = Mode::of_dir(&name);
-    let own = if mode.is_some() { tag } else { Some(name.into_owned()) };
-    match own.filter(|own| !own.is_empty()) {
-        Some(own) => format!("amplify_{own}-{class}"),
-        None => format!("amplify_{class}"),
     }
 }

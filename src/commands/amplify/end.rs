@@ -1,22 +1,19 @@
 //! The end of a search: derived files brought up to date, one sentence with the flags that repeat it, the exit code.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 
-use anyhow::Context as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::asked::Asked;
 use crate::cli::values::Format;
-use crate::commands::decided::Ended;
+use crate::commands::decided::{self, Ended};
 use crate::commands::{judged_sweep, output};
 use crate::exit_code::ExitCode;
 use crate::message::tell;
 use crate::report::cells::{Cells, Column};
 use crate::stats::amplify::{Effect, Factor, Recorded, Report, Run, Stage, Step, Stop, factors};
 use crate::stats::{Count, counted, percent};
-use crate::sweep::display::DisplayKind;
 
 /// What a search came to. Its JSON is one line.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -77,11 +74,9 @@ impl Asked<'_> {
         }
         match self.args.format {
             Format::Json => {
-                let line =
-                    serde_json::to_string(&self.amplified(&runs, &step, knobs)).context("failed to make JSON")?;
-                writeln!(io::stdout().lock(), "{line}").context("failed to write the output")?;
+                output::json_line(&self.amplified(&runs, &step, knobs))?;
             }
-            Format::Text => self.say(&self.text(&runs, &step, &knobs))?,
+            Format::Text => decided::say(&self.sweep, &self.text(&runs, &step, &knobs), output::words)?,
         }
         Ok(match (step, end) {
             (Step::Shown(_), _) => ExitCode::Passed,
@@ -169,11 +164,10 @@ impl Asked<'_> {
                 counted(clean, "clean run", "clean runs"),
             );
         }
-        let dir = self.dir().display().to_string();
         text + &format!(
             "to repeat it: {}, or --condition-of {}\n",
             in_shell(&self.flags(report)),
-            shell_words::quote(&dir)
+            output::quoted(&self.dir())
         )
     }
 
@@ -212,7 +206,7 @@ impl Asked<'_> {
             .filter(|run| run.planned.on == 0 && run.planned.stage == Stage::Confirm);
         let fresh: Count = fresh.filter_map(|run| run.target).collect();
         let recorded = self.course().base.target;
-        Count::new(recorded.failed() + fresh.failed(), recorded.of() + fresh.of()).unwrap_or(recorded)
+        recorded.plus(fresh)
     }
 
     /// What is known of each knob by itself.
@@ -222,7 +216,7 @@ impl Asked<'_> {
             report.factors.clone()
         } else {
             let search = runs.iter().filter(|run| run.planned.stage == Stage::Search);
-            let search: Vec<Run> = search.map(as_run).collect();
+            let search: Vec<Run> = search.map(Recorded::run).collect();
             factors(course.knobs, course.base, &search)
         };
         let dropped = course.state(runs).dropped;
@@ -241,15 +235,6 @@ impl Asked<'_> {
                 },
             })
             .collect()
-    }
-
-    /// Beside the event stream nothing else may stand on stdout.
-    fn say(&self, text: &str) -> anyhow::Result<()> {
-        if self.sweep.display() == DisplayKind::Jsonl {
-            tell(text.trim_end());
-            return Ok(());
-        }
-        output::words(text)
     }
 }
 
@@ -273,14 +258,6 @@ fn shown(step: &Step) -> Option<&Report> {
     match step {
         Step::Shown(report) => Some(report),
         Step::Run(_) | Step::Stopped(_) => None,
-    }
-}
-
-fn as_run(run: &Recorded) -> Run {
-    Run {
-        on: run.planned.on,
-        target: run.target,
-        other: run.other,
     }
 }
 

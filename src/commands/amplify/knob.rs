@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 
+use clap::FromArgMatches as _;
 use clap::parser::ValueSource;
-use clap::{FromArgMatches as _, ValueEnum as _};
 
 use crate::commands::sweep::args::{self, Args as SweepArgs};
-use crate::commands::sweep::inherit::{Said, inherit};
+use crate::commands::sweep::inherit::{GivenFlags, inherit};
 use crate::commands::sweep::specification;
 use crate::message::usage;
 use crate::spec::{KnobFlags, Perturbation, Spec, values};
@@ -39,15 +39,14 @@ const TURNABLE: [&str; 18] = [
 pub(in crate::commands) struct Knob {
     pub(in crate::commands) flags: KnobFlags,
     asked: Spec,
-    said: Said,
+    said: GivenFlags,
 }
 
 impl Knob {
     /// Reads `one-core` or `slow: -E DELAY_MS=50`.
     pub(super) fn read(text: &str) -> anyhow::Result<Knob> {
         let Some((name, flags)) = text.split_once(':') else {
-            let known = |condition: &&Perturbation| condition.as_str() == text.trim();
-            let Some(condition) = Perturbation::value_variants().iter().find(known) else {
+            let Ok(condition) = text.trim().parse::<Perturbation>() else {
                 let names: Vec<&str> = turnable().map(Perturbation::as_str).collect();
                 return Err(usage(
                     format!("no knob is called `{text}`"),
@@ -57,7 +56,7 @@ impl Knob {
                     )),
                 ));
             };
-            return Knob::of(*condition);
+            return Knob::of(condition);
         };
         let name = name.trim();
         values::tag(name).map_err(|cause| usage(format!("invalid knob `{text}`: {cause}"), None))?;
@@ -116,7 +115,7 @@ impl Knob {
         let asked = SweepArgs::from_arg_matches(&matches)?;
         Ok(Knob {
             asked: specification::of(&asked, None)?,
-            said: Said::of(&matches),
+            said: GivenFlags::of(&matches),
             flags: KnobFlags {
                 name: name.to_owned(),
                 flags: words,
@@ -175,7 +174,7 @@ impl Knob {
 
 /// Conditions that can be knobs.
 pub(super) fn turnable() -> impl Iterator<Item = Perturbation> {
-    let all = Perturbation::value_variants().iter().copied();
+    let all = Perturbation::ALL.iter().copied();
     all.filter(|condition| *condition != Perturbation::Noise)
 }
 

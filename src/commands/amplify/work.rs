@@ -10,10 +10,9 @@ use super::base::Target;
 use super::knob::{self, Knob};
 use crate::backend::{Backend, Deferred};
 use crate::judge::{Outcome, OutcomeKind, Record};
-use crate::spec::{Amplification, HOST_IMAGE, KnobRole, KnobStage, KnobsOn, Spec};
-use crate::stats::amplify::{Course, Planned, Recorded, Role, Stage, Step};
-use crate::sweep::argv;
-use crate::sweep::iteration::{Context, IterationEnd, Parts, Quiet, WhenLost};
+use crate::spec::{Amplification, HOST_IMAGE, KnobsOn, Spec};
+use crate::stats::amplify::{Course, Planned, Recorded, Stage, Step};
+use crate::sweep::iteration::{Context, IterationEnd};
 use crate::sweep::scheduler::{Arm, Next, Reason, Task, Work};
 use crate::sweep::stop::StopReason;
 
@@ -92,25 +91,8 @@ impl Searching {
             run: Some(part(&planned, &self.knobs)),
             ..self.search.clone()
         });
-        let context = Context {
-            argv: argv::argv(spec.worker_mode(), spec.trail, &spec.arguments()),
-            node: base.node.clone(),
-            sweep: base.sweep.clone(),
-            spec,
-            backend,
-            signatures: Arc::clone(&base.signatures),
-            quiet: Quiet::default(),
-            when_lost: WhenLost::TryAgain,
-            parts: Parts::default(),
-        };
-        Arc::new(Arm {
-            name: None,
-            context: Arc::new(context),
-            range: self.base.range,
-            missing: Vec::new(),
-            recorded: Vec::new(),
-            replaced: Vec::new(),
-        })
+        let context = Context::new(base.sweep.clone(), spec, backend, Arc::clone(&base.signatures));
+        Arc::new(Arm::new(Arc::new(context), self.base.range))
     }
 
     /// Takes in whether a run said anything. What says nothing again and again, whatever knobs are on, will not begin to.
@@ -178,12 +160,8 @@ impl Work for Searching {
     fn standing(&self) -> String {
         let runs = self.runs();
         let state = self.course.state(&runs);
-        let stage = self
-            .in_flight
-            .values()
-            .map(|run| run.stage)
-            .max_by_key(|stage| *stage as u8);
-        let stage = stage.map_or("", |stage| stage_of(stage).as_str());
+        let stage = self.in_flight.values().map(|run| run.stage).max();
+        let stage = stage.map_or("", Stage::as_str);
         let mut known: Vec<(usize, f64)> = state.p_helps.iter().copied().enumerate().collect();
         known.retain(|(knob, _)| !state.dropped.contains(knob));
         known.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -224,22 +202,10 @@ fn pinned(spec: &Spec) -> Spec {
 fn part(planned: &Planned, knobs: &[Knob]) -> KnobsOn {
     let on = knobs.iter().enumerate().filter(|(at, _)| planned.on >> at & 1 == 1);
     KnobsOn {
-        stage: stage_of(planned.stage),
+        stage: planned.stage,
         attempt: planned.attempt,
-        role: match planned.role {
-            Role::Knobs => KnobRole::Knobs,
-            Role::Winner => KnobRole::Winner,
-            Role::Base => KnobRole::Base,
-        },
+        role: planned.role,
         on: on.map(|(_, knob)| knob.flags.name.clone()).collect(),
-    }
-}
-
-fn stage_of(stage: Stage) -> KnobStage {
-    match stage {
-        Stage::Search => KnobStage::Search,
-        Stage::Confirm => KnobStage::Confirm,
-        Stage::Measure => KnobStage::Measure,
     }
 }
 
@@ -258,17 +224,9 @@ pub(super) fn recorded(records: &[Record], knobs: &[Knob], target: &Target) -> V
         Some(Recorded {
             planned: Planned {
                 iteration: u64::from(record.iteration),
-                stage: match part.stage {
-                    KnobStage::Search => Stage::Search,
-                    KnobStage::Confirm => Stage::Confirm,
-                    KnobStage::Measure => Stage::Measure,
-                },
+                stage: part.stage,
                 attempt: part.attempt,
-                role: match part.role {
-                    KnobRole::Knobs => Role::Knobs,
-                    KnobRole::Winner => Role::Winner,
-                    KnobRole::Base => Role::Base,
-                },
+                role: part.role,
                 on: on.into_iter().fold(0, |mask, bit| mask | bit),
             },
             target,

@@ -11,9 +11,10 @@ use super::Args;
 use super::axis::{Candidate, candidates, keyed, only_one_axis};
 use super::commits::Commits;
 use super::course::Course;
-use super::evidence::Came;
+use super::evidence::RunResult;
 use super::words;
 use crate::cli::settings::Settings;
+use crate::commands::decided;
 use crate::commands::judged_sweep::JudgedSweep;
 use crate::commands::prove::fix_differences;
 use crate::commands::sweep::args::Args as SweepArgs;
@@ -23,7 +24,7 @@ use crate::judge::SignatureSet;
 use crate::message::{hinted, tell, usage};
 use crate::report::cost::Cost;
 use crate::run::{self, SearchDir};
-use crate::spec::{CandidateOf, EngineKind, Spec, values};
+use crate::spec::{CandidateOf, Spec};
 use crate::stats::Count;
 use crate::stats::durations::Spread;
 use crate::sweep::stop::Class;
@@ -55,14 +56,10 @@ impl<'a> Asked<'a> {
     ) -> anyhow::Result<Asked<'a>> {
         only_one_axis(args)?;
         let here = std::env::current_dir().context("failed to find the current directory")?;
-        let mut sweep = args.sweep.clone();
-        (sweep.start, sweep.end) = (1, 1);
-        (sweep.retry, sweep.engine, sweep.chunk_size) = (None, EngineKind::Here, None);
-        sweep.arm.clear();
-        let tag = sweep.tag.take().unwrap_or_else(|| class.to_string());
+        let tag = args.sweep.tag.clone().unwrap_or_else(|| class.to_string());
         let name = format!("culprit_{tag}");
-        values::tag(&name)
-            .map_err(|cause| usage(format!("invalid tag `{tag}`: {cause}"), Some("name it with --tag")))?;
+        let mut sweep = decided::own_sweep(&args.sweep, 1, name.clone(), &tag)?;
+        (sweep.tag, sweep.chunk_size) = (None, None);
         sweep.logs.dir = sweep.logs.dir.join(name);
         let dir = SearchDir::new(here.join(&sweep.logs.dir));
         let paths = if args.only_paths {
@@ -108,7 +105,7 @@ impl<'a> Asked<'a> {
             let judged = JudgedSweep::read(path, &self.signatures)?;
             let mut answers = Vec::new();
             for record in judged.answers().all() {
-                if let Came::Answered { failed } = Came::of(&record.outcome, &self.class) {
+                if let RunResult::Answered { failed } = RunResult::of(&record.outcome, &self.class) {
                     answers.push(failed);
                     self.durations
                         .extend(record.exit.as_ref().and_then(|exit| exit.duration_s));
@@ -221,7 +218,7 @@ impl<'a> Asked<'a> {
             for record in sweep.answers().first() {
                 let conditions = record.exit.as_ref().and_then(|exit| exit.conditions.as_ref());
                 let part = conditions.and_then(|conditions| conditions.culprit.as_ref());
-                let came = Came::of(&record.outcome, &self.class);
+                let came = RunResult::of(&record.outcome, &self.class);
                 course.record(candidate, record.iteration, part, came);
             }
         }

@@ -9,7 +9,7 @@ use super::Args;
 use super::commits::Commits;
 use crate::cli::settings::Settings;
 use crate::commands::sweep::args::{self, Args as SweepArgs};
-use crate::commands::sweep::inherit::{Said, inherit};
+use crate::commands::sweep::inherit::{GivenFlags, inherit};
 use crate::commands::sweep::specification;
 use crate::message::usage;
 use crate::run;
@@ -222,7 +222,7 @@ fn of_line(line: &str, settings: Option<&Settings>, base: &Spec) -> anyhow::Resu
         let first = text.lines().next().unwrap_or_default();
         wrong(first.strip_prefix("error: ").unwrap_or(first), None)
     })?;
-    let said = Said::of(&matches);
+    let said = GivenFlags::of(&matches);
     if let Some((_, flag)) = SHARED.iter().find(|(id, _)| said.has(&[id])) {
         return Err(wrong(
             &format!("all candidates share {flag}"),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::axis::Candidate;
+use crate::commands::output;
 use crate::commands::sweep::before;
 use crate::message::{hinted, tell, usage};
 use crate::run::{SearchDir, StoreError};
@@ -171,10 +172,7 @@ impl Commits {
         if !added.status.success() {
             return Err(hinted(
                 format!("failed to make a worktree of `{name}`: {}", last_line(&added)),
-                format!(
-                    "git -C {} worktree list",
-                    shell_words::quote(&self.top.display().to_string())
-                ),
+                format!("git -C {} worktree list", output::quoted(&self.top)),
             ));
         }
         let built = self.run_before(name, command).await?;

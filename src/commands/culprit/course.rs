@@ -3,14 +3,29 @@
 
 use std::collections::BTreeMap;
 
-use super::ahead::{Ahead, End, Wanted};
-use super::evidence::{Came, Run};
+use super::evidence::{Run, RunResult};
 use crate::spec::{Part, Stage};
-use crate::stats::culprit::{Attempt, Axis, Posterior, Search, Step};
+use crate::stats::culprit::{Attempt, Axis, End, Posterior, Search, Step};
 use crate::stats::{Answer, Block, Count, draw};
 
 /// Runs of a candidate that said nothing, without one that did, after which the candidate is left out.
 const MOST_SILENT: usize = 4;
+
+/// A run that is to be started.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Wanted {
+    pub(super) candidate: usize,
+    pub(super) attempt: u32,
+    pub(super) confirms: Option<(usize, u32)>,
+}
+
+/// What comes next. Candidates are numbered as they were given.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Ahead {
+    /// These runs; then it is asked again.
+    Run(Vec<Wanted>),
+    Over(End),
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct Course {
@@ -43,7 +58,7 @@ impl Course {
     }
 
     /// Takes in a recorded run. A run whose part is not known is one of the search.
-    pub(super) fn record(&mut self, candidate: usize, iteration: u32, part: Option<&Part>, came: Came) {
+    pub(super) fn record(&mut self, candidate: usize, iteration: u32, part: Option<&Part>, came: RunResult) {
         let confirms = part.filter(|part| part.stage == Stage::Confirm).and_then(|part| {
             let culprit = part.culprit.as_ref()?;
             let culprit = self.names.iter().position(|name| name == culprit)?;
@@ -63,7 +78,7 @@ impl Course {
     }
 
     /// Takes in what became of a run that was started.
-    pub(super) fn came_to(&mut self, candidate: usize, iteration: u32, came: Option<Came>) {
+    pub(super) fn came_to(&mut self, candidate: usize, iteration: u32, came: Option<RunResult>) {
         match came {
             Some(came) => {
                 if let Some(run) = self.runs[candidate].get_mut(&iteration) {
@@ -78,7 +93,7 @@ impl Course {
         let run = Run {
             attempt: wanted.attempt,
             confirms: wanted.confirms,
-            came: Came::InFlight,
+            came: RunResult::InFlight,
         };
         self.runs[wanted.candidate].insert(iteration, run);
         Part {
@@ -131,14 +146,14 @@ impl Course {
     /// Answered runs of a candidate, those of earlier sweeps included.
     pub(super) fn count(&self, candidate: usize) -> Count {
         let answers: Vec<Answer> = self.of_candidate(candidate).map(|run| run.came.answer()).collect();
-        sum(self.earlier[candidate], Answer::count(&answers))
+        self.earlier[candidate].plus(Answer::count(&answers))
     }
 
     /// Runs of a candidate that said nothing: those that errored, and those that failed for another reason.
     pub(super) fn silent(&self, candidate: usize) -> (u64, u64) {
         let mut found = (0, 0);
         for run in self.of_candidate(candidate) {
-            if let Came::Silent { is_other, .. } = run.came {
+            if let RunResult::Silent { is_other, .. } = run.came {
                 found.0 += u64::from(!is_other);
                 found.1 += u64::from(is_other);
             }
@@ -154,8 +169,8 @@ impl Course {
                 continue;
             }
             let silent = self.of_candidate(candidate).filter_map(|run| match &run.came {
-                Came::Silent { why, is_certain, .. } => Some((why, *is_certain)),
-                Came::InFlight | Came::Answered { .. } => None,
+                RunResult::Silent { why, is_certain, .. } => Some((why, *is_certain)),
+                RunResult::InFlight | RunResult::Answered { .. } => None,
             });
             let silent: Vec<(&String, bool)> = silent.collect();
             if silent.len() >= MOST_SILENT || silent.iter().any(|(_, is_certain)| *is_certain) {
@@ -212,7 +227,7 @@ impl Course {
             let answers = self.of_candidate(*candidate).filter(of_search);
             let count = Answer::count(&answers.map(|run| run.came.answer()).collect::<Vec<_>>());
             if number == 1 {
-                sum(self.earlier[*candidate], count)
+                self.earlier[*candidate].plus(count)
             } else {
                 count
             }
@@ -246,16 +261,7 @@ impl Course {
         let last = higher.keys().chain(lower.keys()).max().copied().unwrap_or(0);
         let at = |side: &BTreeMap<u32, Answer>, block: u32| side.get(&block).copied().unwrap_or(Answer::Awaited);
         (1..=last)
-            .map(|block| {
-                let (higher, lower) = (at(&higher, block), at(&lower, block));
-                if [higher, lower].contains(&Answer::Unanswered) {
-                    return Block {
-                        higher: Answer::Unanswered,
-                        lower: Answer::Unanswered,
-                    };
-                }
-                Block { higher, lower }
-            })
+            .map(|block| Block::of(at(&higher, block), at(&lower, block)))
             .collect()
     }
 
@@ -268,7 +274,6 @@ impl Course {
         let attempts = self.attempts(&kept);
         let last = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
         let spent = self.spent();
-        let over = |end| Ahead::Over(end);
         match search.next(&attempts, spent, self.jobs as usize) {
             Step::Probe(candidates) => {
                 let is_named = attempts.last().is_some_and(|attempt| attempt.culprit.is_some());
@@ -280,7 +285,7 @@ impl Course {
                 });
                 Ahead::Run(wanted.collect())
             }
-            Step::Confirm { culprit, plan, .. } => {
+            Step::Confirm { culprit, plan } => {
                 let (attempt, blocks) = match attempts.last() {
                     Some(known) if known.culprit.is_none() || is_open(&search, &attempts) => {
                         (last, known.blocks.clone())
@@ -293,26 +298,7 @@ impl Course {
                     .clamp(1, room);
                 Ahead::Run(self.of_blocks(attempt, (kept[culprit], kept[culprit - 1]), &blocks, new))
             }
-            Step::Culprit {
-                culprit,
-                p,
-                confirmation,
-            } => over(End::Culprit {
-                candidate: kept[culprit],
-                p,
-                confirmation,
-            }),
-            Step::NoCulprit { p } => over(End::NoCulprit { p }),
-            Step::TooRare { bad_end } => over(End::TooRare { bad_end }),
-            Step::Between { candidates, p } => over(End::Between {
-                or_none: candidates.contains(&0),
-                candidates: candidates.into_iter().filter(|at| *at > 0).map(|at| kept[at]).collect(),
-                p,
-            }),
-            Step::NotConfirmed { candidate, p } => over(End::NotConfirmed {
-                candidate: kept[candidate],
-                p,
-            }),
+            Step::Over(end) => Ahead::Over(end.renumbered(&kept)),
         }
     }
 
@@ -377,10 +363,6 @@ fn is_open(search: &Search, attempts: &[Attempt]) -> bool {
         Step::Confirm { plan, .. } => plan.decide(&last.blocks).conclusion.is_none(),
         _ => false,
     }
-}
-
-fn sum(one: Count, other: Count) -> Count {
-    Count::new(one.failed() + other.failed(), one.of() + other.of()).unwrap_or(one)
 }
 
 #[cfg(test)]

@@ -1,18 +1,14 @@
 //! The end of a search: derived files and the page brought up to date, one sentence, the exit code.
 
-use std::io::{self, Write as _};
-
-use anyhow::Context as _;
 use chrono::Utc;
 
-use super::ahead::{Ahead, End};
 use super::asked::Asked;
-use super::course::Course;
-use super::evidence::Came;
+use super::course::{Ahead, Course};
+use super::evidence::RunResult;
 use super::found::{Found, picture};
 use super::words;
 use crate::cli::values::Format;
-use crate::commands::decided::Ended;
+use crate::commands::decided::{self, Ended};
 use crate::commands::judged_sweep::{self, JudgedSweep};
 use crate::commands::output;
 use crate::exit_code::ExitCode;
@@ -20,7 +16,7 @@ use crate::message::tell;
 use crate::report::html::search_page;
 use crate::report::paint::Paint;
 use crate::report::search::Picture;
-use crate::sweep::display::DisplayKind;
+use crate::stats::culprit::End;
 
 /// Candidates that are printed; the page has all.
 const MOST_PRINTED: usize = 40;
@@ -52,16 +48,15 @@ impl Asked<'_> {
         match self.args.format {
             Format::Json => {
                 let sweeps = self.sweep.logs.dir.display().to_string();
-                let found = Found::new(course, &picture, over.as_ref(), sweeps);
-                let line = serde_json::to_string(&found).context("failed to make JSON")?;
-                writeln!(io::stdout().lock(), "{line}").context("failed to write the output")?;
+                output::json_line(&Found::new(course, &picture, over.as_ref(), sweeps))?;
             }
             Format::Text => {
                 let picture = picture.text(MOST_PRINTED, Paint::Color);
                 let next = self.next(over.as_ref(), &sweeps).into_iter();
                 let next = next.map(|(command, what)| format!("  {command}   {what}\n"));
                 let next = next.collect::<Vec<_>>().concat();
-                self.say(&format!("{sentence}\n\n{picture}\npage: {}\n{next}", page.display()))?;
+                let text = format!("{sentence}\n\n{picture}\npage: {}\n{next}", page.display());
+                decided::say(&self.sweep, &text, output::text)?;
             }
         }
         Ok(match (over, ended) {
@@ -81,29 +76,17 @@ impl Asked<'_> {
                 .iter()
                 .filter(|(known, _)| known >= candidate)
                 .find_map(|(_, sweep)| {
-                    let is_it = |outcome| Came::of(outcome, &self.class) == Came::Answered { failed: true };
+                    let is_it = |outcome| RunResult::of(outcome, &self.class) == RunResult::Answered { failed: true };
                     let run = sweep.records.iter().find(|record| is_it(&record.outcome))?;
                     Some(run.dir.clone())
                 });
             if let Some(dir) = failed {
-                let dir = shell_words::quote(&dir.display().to_string()).into_owned();
-                next.push((format!("reproduce-flaky show {dir}"), "a run that failed"));
+                let show = format!("reproduce-flaky show {}", output::quoted(&dir));
+                next.push((show, "a run that failed"));
             }
         }
-        let dir = self.sweep.logs.dir.display().to_string();
-        next.push((
-            format!("reproduce-flaky summary {}", shell_words::quote(&dir)),
-            "every candidate's sweep",
-        ));
+        let summary = format!("reproduce-flaky summary {}", output::quoted(&self.sweep.logs.dir));
+        next.push((summary, "every candidate's sweep"));
         next
-    }
-
-    /// Beside the event stream nothing else may stand on stdout.
-    fn say(&self, text: &str) -> anyhow::Result<()> {
-        if self.sweep.display() == DisplayKind::Jsonl {
-            tell(text.trim_end());
-            return Ok(());
-        }
-        output::text(text)
     }
 }

@@ -10,12 +10,12 @@ pub(super) struct Run {
     pub(super) attempt: u32,
     /// The candidate that it helps to confirm, and the number of its block; `None` in the search.
     pub(super) confirms: Option<(usize, u32)>,
-    pub(super) came: Came,
+    pub(super) came: RunResult,
 }
 
 /// What a run says about the class.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Came {
+pub(super) enum RunResult {
     InFlight,
     Answered {
         failed: bool,
@@ -29,17 +29,17 @@ pub(super) enum Came {
     },
 }
 
-impl Came {
+impl RunResult {
     /// A failure of another class says nothing: the class may have been hidden by it.
-    pub(super) fn of(outcome: &Outcome, class: &Class) -> Came {
-        let silent = |is_certain, is_other| Came::Silent {
+    pub(super) fn of(outcome: &Outcome, class: &Class) -> RunResult {
+        let silent = |is_certain, is_other| RunResult::Silent {
             why: why(outcome),
             is_certain,
             is_other,
         };
         match outcome.verdict {
-            Verdict::Passed => Came::Answered { failed: false },
-            Verdict::Failed if class.has(outcome) => Came::Answered { failed: true },
+            Verdict::Passed => RunResult::Answered { failed: false },
+            Verdict::Failed if class.has(outcome) => RunResult::Answered { failed: true },
             Verdict::Failed => silent(false, true),
             Verdict::Errored => {
                 let is_certain = matches!(outcome.outcome, OutcomeKind::UsageError | OutcomeKind::NoTests);
@@ -50,10 +50,10 @@ impl Came {
 
     pub(super) fn answer(&self) -> Answer {
         match self {
-            Came::InFlight => Answer::Awaited,
-            Came::Answered { failed: true } => Answer::Failed,
-            Came::Answered { failed: false } => Answer::Passed,
-            Came::Silent { .. } => Answer::Unanswered,
+            RunResult::InFlight => Answer::Awaited,
+            RunResult::Answered { failed: true } => Answer::Failed,
+            RunResult::Answered { failed: false } => Answer::Passed,
+            RunResult::Silent { .. } => Answer::Unanswered,
         }
     }
 }

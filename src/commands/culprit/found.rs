@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::ahead::End;
 use super::course::Course;
 use crate::report::search::{Picture, Row};
 use crate::stats::Count;
+use crate::stats::culprit::End;
 
 /// Where along the axis the change is, as far as the runs say.
 pub(super) fn picture(course: &Course, titles: &[Option<String>]) -> Picture {

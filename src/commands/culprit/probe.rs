@@ -17,10 +17,9 @@ use crate::commands::sweep::{Probed, before, condition_of, dry_run, specificatio
 use crate::commands::{decided, output, signatures};
 use crate::exit_code::ExitCode;
 use crate::judge::{Outcome, SignatureSet, Verdict};
-use crate::message::{tell, usage};
-use crate::spec::{EngineKind, Spec, values};
+use crate::message::tell;
+use crate::spec::Spec;
 use crate::stats::{Answer, Count, counted, percent};
-use crate::sweep::display::DisplayKind;
 use crate::sweep::planned::{Plan, Planned, Runs, Step};
 use crate::sweep::scheduler::Reason;
 use crate::sweep::stop::{Class, StopReason};
@@ -66,14 +65,10 @@ pub(super) fn run(args: &Args, settings: Option<&Settings>) -> anyhow::Result<Ex
         return Ok(skip(&commit, &format!("it has no `{path}`")));
     }
     let signatures = Arc::new(signatures::load(args.sweep.signatures.as_deref())?);
-    let mut sweep = args.sweep.clone();
-    (sweep.start, sweep.end) = (1, args.times.saturating_mul(2));
-    (sweep.retry, sweep.engine, sweep.chunk_size) = (None, EngineKind::Here, None);
-    sweep.arm.clear();
-    let tag = sweep.tag.take().unwrap_or_else(|| class.to_string());
+    let tag = args.sweep.tag.clone().unwrap_or_else(|| class.to_string());
     let tag = format!("probe_{tag}-{commit}");
-    values::tag(&tag).map_err(|cause| usage(format!("invalid tag `{tag}`: {cause}"), Some("name it with --tag")))?;
-    sweep.tag = Some(tag);
+    let mut sweep = decided::own_sweep(&args.sweep, args.times.saturating_mul(2), tag.clone(), &tag)?;
+    sweep.chunk_size = None;
     let spec = condition_of::under(specification::of(&sweep, settings)?, &sweep)?;
     if sweep.dry_run {
         return dry_run::print(&sweep, settings, &[spec]);
@@ -143,23 +138,23 @@ fn answer(
     let records = judged.answers().first();
     let answers: Vec<Answer> = records.iter().map(|record| probing.answer(&record.outcome)).collect();
     let (count, class) = (Answer::count(&answers), &probing.class);
+    let say = |text: &str| decided::say(sweep, text, output::text);
     match probing.verdict(&answers) {
-        Some(Told::Bad) => {
+        Some(GitAnswer::Bad) => {
             let failed = records.iter().find(|record| is_of(class, &record.outcome));
             let show = failed.map_or_else(String::new, |record| {
-                let dir = record.dir.display().to_string();
-                format!("\n  reproduce-flaky show {}", shell_words::quote(&dir))
+                format!("\n  reproduce-flaky show {}", output::quoted(&record.dir))
             });
             let failed = failed_in(class);
-            say(sweep, &format!("bad: {count} runs of {commit} {failed}{show}\n"))?;
+            say(&format!("bad: {count} runs of {commit} {failed}{show}\n"))?;
             Ok(ExitCode::Bad)
         }
-        Some(Told::Good) => {
+        Some(GitAnswer::Good) => {
             let (runs, failed) = (counted(count.of(), "run", "runs"), failed_in(class));
-            say(sweep, &format!("good: {runs} of {commit}, none {failed}\n"))?;
+            say(&format!("good: {runs} of {commit}, none {failed}\n"))?;
             Ok(ExitCode::Passed)
         }
-        Some(Told::Nothing) | None => {
+        Some(GitAnswer::Nothing) | None => {
             let last = records
                 .iter()
                 .rfind(|record| probing.answer(&record.outcome) == Answer::Unanswered)
@@ -168,15 +163,6 @@ fn answer(
             Ok(skip(commit, &why))
         }
     }
-}
-
-/// Beside the event stream nothing else may stand on stdout.
-fn say(sweep: &SweepArgs, text: &str) -> anyhow::Result<()> {
-    if sweep.display() == DisplayKind::Jsonl {
-        tell(text.trim_end());
-        return Ok(());
-    }
-    output::text(text)
 }
 
 fn skip(commit: &str, why: &str) -> ExitCode {
@@ -210,7 +196,7 @@ fn warn(class: &Class, times: u32) {
 
 /// What git is told of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum GitAnswer {
     Good,
     Bad,
     Nothing,
@@ -225,17 +211,17 @@ struct Probing {
 
 impl Probing {
     /// What the answers so far tell; those that are awaited may not be needed.
-    fn verdict(&self, answers: &[Answer]) -> Option<Told> {
+    fn verdict(&self, answers: &[Answer]) -> Option<GitAnswer> {
         let number = |wanted| answers.iter().filter(|answer| **answer == wanted).count();
         let (passed, silent) = (number(Answer::Passed), number(Answer::Unanswered));
         if number(Answer::Failed) > 0 {
-            return Some(Told::Bad);
+            return Some(GitAnswer::Bad);
         }
         if passed >= self.times {
-            return Some(Told::Good);
+            return Some(GitAnswer::Good);
         }
         let is_silent = passed == 0 && silent >= MOST_SILENT;
-        (is_silent || passed + silent >= 2 * self.times).then_some(Told::Nothing)
+        (is_silent || passed + silent >= 2 * self.times).then_some(GitAnswer::Nothing)
     }
 }
 
@@ -287,28 +273,19 @@ mod tests {
             class: Class::Any,
             times: 3,
         };
-        let told = |letters: &str| {
-            let answers = letters.chars().map(|letter| match letter {
-                'p' => Answer::Passed,
-                'f' => Answer::Failed,
-                'u' => Answer::Unanswered,
-                _ => Answer::Awaited,
-            });
-            probing.verdict(&answers.collect::<Vec<_>>())
-        };
         for (letters, expected) in [
             ("", None),
-            ("pp", None),
-            ("pp.", None),
-            ("ppp", Some(Told::Good)),
-            ("ppf", Some(Told::Bad)),
-            ("uuu", None),
-            ("uuuu", Some(Told::Nothing)),
-            ("puuuu", None),
-            ("puuuuu", Some(Told::Nothing)),
-            ("uuuf", Some(Told::Bad)),
+            ("..", None),
+            ("..?", None),
+            ("...", Some(GitAnswer::Good)),
+            ("..F", Some(GitAnswer::Bad)),
+            ("xxx", None),
+            ("xxxx", Some(GitAnswer::Nothing)),
+            (".xxxx", None),
+            (".xxxxx", Some(GitAnswer::Nothing)),
+            ("xxxF", Some(GitAnswer::Bad)),
         ] {
-            assert_eq!(told(letters), expected, "{letters}");
+            assert_eq!(probing.verdict(&Answer::series(letters)), expected, "{letters}");
         }
     }
 }

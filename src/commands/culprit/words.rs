@@ -1,11 +1,11 @@
 //! `culprit` in words: what it will cost, and what came of it.
 
-use super::ahead::End;
 use super::course::Course;
 use super::found::likeliest;
 use crate::report::cost::Cost;
 use crate::report::search::Picture;
 use crate::report::shown::short;
+use crate::stats::culprit::End;
 use crate::stats::culprit::search::Cost as Predicted;
 use crate::stats::{Count, counted, percent};
 use crate::sweep::stop::Class;

@@ -9,9 +9,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
-use super::ahead::{Ahead, Wanted};
-use super::course::Course;
-use super::evidence::Came;
+use super::course::{Ahead, Course, Wanted};
+use super::evidence::RunResult;
 use super::found::picture;
 use crate::judge::Verdict;
 use crate::message::{hinted, tell};
@@ -132,7 +131,7 @@ impl Searching {
                         .conditions
                         .as_ref()
                         .and_then(|conditions| conditions.culprit.as_ref());
-                    let came = Came::of(&outcome, &self.class);
+                    let came = RunResult::of(&outcome, &self.class);
                     self.course.record(candidate, iteration, part, came);
                 }
             }
@@ -147,7 +146,7 @@ impl Searching {
         }
         self.learn()?;
         let ahead = self.course.ahead();
-        if !ahead.confirms() {
+        if !matches!(&ahead, Ahead::Run(wanted) if wanted.iter().any(|wanted| wanted.confirms.is_some())) {
             self.confirming = None;
             return Ok(Some(ahead));
         }
@@ -197,13 +196,13 @@ impl Searching {
     }
 
     /// Takes in whether a run of this process said anything.
-    fn watch(&mut self, candidate: usize, came: &Came, verdict: Verdict) {
+    fn watch(&mut self, candidate: usize, came: &RunResult, verdict: Verdict) {
         if verdict != Verdict::Errored {
             self.errored = 0;
             return;
         }
         self.errored += 1;
-        let Came::Silent { why, .. } = came else { return };
+        let RunResult::Silent { why, .. } = came else { return };
         if self.course.left_out().contains_key(&candidate) && candidate != self.course.bad_end() {
             tell(format_args!(
                 "note: `{}` is left out: {}",
@@ -258,12 +257,12 @@ impl Work for Searching {
         self.in_flight = self.in_flight.saturating_sub(1);
         let came = match end {
             IterationEnd::Recorded(record) => {
-                let came = Came::of(&record.outcome, &self.class);
+                let came = RunResult::of(&record.outcome, &self.class);
                 self.course.came_to(candidate, task.iteration, Some(came.clone()));
                 self.watch(candidate, &came, record.outcome.verdict);
                 return;
             }
-            IterationEnd::RecordedBefore(None) => Some(Came::Silent {
+            IterationEnd::RecordedBefore(None) => Some(RunResult::Silent {
                 why: "its judgement cannot be read".to_owned(),
                 is_certain: false,
                 is_other: false,

@@ -10,7 +10,7 @@ use crate::message::{hinted, usage};
 
 /// What `doctor --format json` prints on the node.
 #[derive(Deserialize)]
-struct There {
+struct NodeReport {
     checks: Vec<Check>,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         command.extend(["--docker-host".to_owned(), host.clone()]);
     }
     let said = Slurm::new(args.sbatch.clone()).on_a_node(&command)?;
-    let there: There = serde_json::from_str(&said).map_err(|_| {
+    let there: NodeReport = serde_json::from_str(&said).map_err(|_| {
         hinted(
             format!("`{}` did not run on a node: {}", program.display(), said.trim()),
             "the program, the tests and the logs must be on a disk that every node sees",

@@ -12,15 +12,15 @@ use super::plan::{BASE_AGAIN, Proving};
 use super::words::{self, Costs};
 use crate::backend;
 use crate::cli::settings::Settings;
+use crate::commands::decided;
 use crate::commands::sweep::args::Args as SweepArgs;
 use crate::commands::sweep::condition_of::Taken;
-use crate::commands::sweep::inherit::inherit;
-use crate::commands::sweep::{dry_run, specification};
+use crate::commands::sweep::dry_run;
 use crate::exit_code::ExitCode;
 use crate::judge::SignatureSet;
-use crate::message::{hinted, tell, usage};
+use crate::message::{hinted, tell};
 use crate::run;
-use crate::spec::{BackendKind, Container, Design, EngineKind, Mode, Proof, Spec, values};
+use crate::spec::{Container, Design, Proof, Spec, unlike};
 use crate::stats::prove::{NoPlan, Plan};
 use crate::stats::sign::SignPlan;
 use crate::stats::{Count, percent};
@@ -55,30 +55,9 @@ impl<'a> Asked<'a> {
             Some(spec) if spec.allowed_backend(&args.allow).is_some() => Some(spec.as_allowed(&args.allow, &here)),
             Some(_) | None => None,
         };
-        let mut sweep = args.sweep.clone();
-        (sweep.start, sweep.end) = (1, 1);
-        (sweep.retry, sweep.engine) = (None, EngineKind::Here);
-        sweep.arm.clear();
-        let tag = match (&args.sweep.tag, args.sweep.given.has(&["tag"])) {
-            (Some(tag), true) => format!("prove_{tag}"),
-            (_, _) => base_tag(&base),
-        };
-        values::tag(&tag)
-            .map_err(|cause| usage(format!("invalid tag `{tag}`: {cause}"), Some("name it with --tag")))?;
-        sweep.tag = Some(tag);
-        let mut fix = specification::of(&sweep, settings)?;
-        if let Some(recorded) = &recorded {
-            fix = inherit(fix, recorded, &args.sweep.given);
-            sweep.no_image_named = false;
-        }
-        let taken = Taken::of(&sweep)?;
-        if let Some(taken) = &taken {
-            fix = taken.on(&fix, &sweep.env, &sweep.given);
-        }
-        if fix.backend == BackendKind::Local {
-            fix.image = String::new();
-        }
-        (sweep.jobs, sweep.chunk_size) = (fix.jobs, None);
+        let tag = decided::tag("prove", &args.sweep, Some(&base.dir), &base.class);
+        let mut sweep = decided::own_sweep(&args.sweep, 1, tag.clone(), &tag)?;
+        let (fix, taken) = decided::own_spec(&mut sweep, settings, recorded.as_ref())?;
         let beside = taken.as_ref().and_then(|taken| taken.rate_of(&base.class));
         Ok(Asked {
             plan: Plan::choose(base.count, args.to, args.power),
@@ -306,31 +285,16 @@ pub(super) fn last(proof: &Proof) -> u32 {
     u32::try_from(proof.most).unwrap_or(u32::MAX).max(1)
 }
 
-/// `prove_A2`, or `prove_old-A2` for a base that is tagged `old`.
-fn base_tag(base: &Base) -> String {
-    let name = base.dir.file_name().unwrap_or_default().to_string_lossy();
-    let (mode, tag) = Mode::of_dir(&name);
-    let own = if mode.is_some() { tag } else { Some(name.into_owned()) };
-    match own {
-        Some(own) => format!("prove_{own}-{}", base.class),
-        None => format!("prove_{}", base.class),
-    }
-}
-
 /// In what a proof that was begun ran another fix, beside what every resume refuses.
 pub(in crate::commands) fn fix_differences(fix: &Spec, known: &Spec) -> Vec<&'static str> {
-    let same = [
+    unlike([
         ("variables", fix.env == known.env),
         ("directory", fix.directory == known.directory),
         ("image", fix.image == known.image),
         ("pytest arguments", fix.pytest_args == known.pytest_args),
         ("container", is_same_container(fix, known)),
         ("requirements", fix.host_requirements == known.host_requirements),
-    ];
-    same.into_iter()
-        .filter(|(_, same)| !same)
-        .map(|(what, _)| what)
-        .collect()
+    ])
 }
 
 fn is_same_container(fix: &Spec, known: &Spec) -> bool {

@@ -9,13 +9,11 @@ use crate::commands::operand::Operand;
 use crate::commands::sweep::args::Args as SweepArgs;
 use crate::judge::{Outcome, OutcomeKind, SignatureSet, Verdict};
 use crate::message::{hinted, usage};
-use crate::run;
 use crate::spec::{Design, Spec};
+use crate::stats::Count;
 use crate::stats::conditions::{self, Conditions, Difference, Weight};
 use crate::stats::drift::Drift;
-use crate::stats::durations::Spread;
 use crate::stats::sample::Sample;
-use crate::stats::{Answers, Count};
 use crate::sweep::stop::Class;
 
 /// Most classes that a message lists.
@@ -54,21 +52,17 @@ impl Base {
             Some(class) => class.clone(),
             None => only_class(text, &source.sample)?,
         };
-        let count = count(judged.answers(), &class);
+        let answered = judged.answers().answered();
+        let count: Count = answered.map(|record| is_of(&class, &record.outcome)).collect();
         if count.failed() == 0 {
             return Err(nothing_to_prove(text, &class, &source.sample));
         }
-        let answered = judged
-            .answers()
-            .all()
-            .filter(|record| record.outcome.verdict != Verdict::Errored);
-        let durations = answered.filter_map(|record| record.exit.as_ref()?.duration_s).collect();
         Ok(Base {
             shown,
             dir,
             class,
             count,
-            each_s: Spread::of(durations).map(|spread| spread.median),
+            each_s: judged.usual_s(),
             sample: source.sample,
             judged,
         })
@@ -80,10 +74,7 @@ impl Base {
     }
 
     pub(super) fn is_imported(&self) -> bool {
-        let nothing = Spec::default();
-        let spec = self.spec().unwrap_or(&nothing);
-        let mut runs = self.judged.records.iter();
-        spec.imported_at.is_some() || runs.any(|record| run::is_imported(&record.dir, spec))
+        self.judged.is_imported()
     }
 
     /// Why its record is not what the fix can be compared with, one reason each. `new` is what the fix runs under.
@@ -174,13 +165,6 @@ pub(in crate::commands) fn is_of(class: &Class, outcome: &Outcome) -> bool {
     outcome.verdict == Verdict::Failed && class.has(outcome)
 }
 
-fn count(answers: Answers<'_>, class: &Class) -> Count {
-    let answered = answers
-        .all()
-        .filter(|record| record.outcome.verdict != Verdict::Errored);
-    answered.map(|record| is_of(class, &record.outcome)).collect()
-}
-
 fn classes(sample: &Sample) -> Vec<String> {
     let all = sample.by_category.keys();
     all.map(|id| format!("{id} ({})", sample.class(id))).collect()
@@ -233,9 +217,8 @@ pub(in crate::commands) fn class(text: &str) -> Result<Class, String> {
     let class: Class = text.parse()?;
     match class {
         Class::Outcome(kind) if kind.verdict() != Verdict::Failed => {
-            let failed = OutcomeKind::ALL
-                .into_iter()
-                .filter(|kind| kind.verdict() == Verdict::Failed);
+            let all = OutcomeKind::ALL.iter().copied();
+            let failed = all.filter(|kind| kind.verdict() == Verdict::Failed);
             let failed: Vec<&str> = failed.map(OutcomeKind::as_str).collect();
             Err(format!(
                 "`{text}` is no failure; expected a category such as `A4`, `any`, or one of {}",

@@ -1,9 +1,6 @@
 //! The end of a proof: derived files brought up to date, one sentence, the exit code.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
-
-use anyhow::Context as _;
 
 use super::asked::Asked;
 use super::base::is_of;
@@ -11,15 +8,13 @@ use super::plan::Proving;
 use super::words::{self, Proved};
 use crate::cli::values::Format;
 use crate::commands::judged_sweep::{self, JudgedSweep};
-use crate::commands::output;
+use crate::commands::{decided, output};
 use crate::exit_code::ExitCode;
 use crate::judge::Record;
-use crate::message::tell;
 use crate::report::shown::short;
 use crate::spec::Design;
 use crate::stats::Conclusion;
 use crate::stats::sample::Sample;
-use crate::sweep::display::DisplayKind;
 use crate::sweep::stop::Class;
 
 impl Asked<'_> {
@@ -62,8 +57,7 @@ impl Asked<'_> {
                     runs: sweeps.iter().map(|sweep| sweep.answers().all().count() as u64).sum(),
                     sweep: dirs[proving.fix()].display().to_string(),
                 };
-                let line = serde_json::to_string(&proved).context("failed to make JSON")?;
-                writeln!(io::stdout().lock(), "{line}").context("failed to write the output")?;
+                output::json_line(&proved)?;
             }
             Format::Text => {
                 let numbers: Vec<u32> = failed.iter().map(|record| record.iteration).collect();
@@ -74,7 +68,7 @@ impl Asked<'_> {
                     text += &again(record, &proving.class);
                 }
                 text += &words::others(&proof.class, &self.base.sample, &Sample::of(fix.answers(), 0));
-                self.say(&text)?;
+                decided::say(&self.sweep, &text, output::words)?;
             }
         }
         Ok(match shown.conclusion {
@@ -82,15 +76,6 @@ impl Asked<'_> {
             Some(Conclusion::NotShown | Conclusion::More) => ExitCode::Reproduced,
             None => ExitCode::Errored,
         })
-    }
-
-    /// Beside the event stream nothing else may stand on stdout.
-    fn say(&self, text: &str) -> anyhow::Result<()> {
-        if self.sweep.display() == DisplayKind::Jsonl {
-            tell(text.trim_end());
-            return Ok(());
-        }
-        output::words(text)
     }
 }
 
@@ -110,6 +95,5 @@ fn again(record: &Record, class: &Class) -> String {
         };
         let _ = writeln!(text, "  {}: {}", short(&place, 100), short(own.text.trim(), 200));
     }
-    let dir = shell_words::quote(&record.dir.display().to_string()).into_owned();
-    text + &format!("  reproduce-flaky show {dir}\n")
+    text + &format!("  reproduce-flaky show {}\n", output::quoted(&record.dir))
 }

@@ -281,7 +281,7 @@ enum Hope {
     Best,
 }
 
-/// The blocks in order. One with a run that errored is set aside whole, whatever becomes of its other side.
+/// The blocks in order.
 fn blocks(runs: &Runs, hope: Hope) -> Vec<Block> {
     let side = |arm, best| match hope {
         Hope::Nothing => runs.answers(arm),
@@ -292,31 +292,19 @@ fn blocks(runs: &Runs, hope: Hope) -> Vec<Block> {
     (0..base.len().max(fix.len()))
         .map(|index| {
             let (higher, lower) = (at(&base, index), at(&fix, index));
-            let is_set_aside = higher == Answer::Unanswered || lower == Answer::Unanswered;
             let has_begun = higher != Answer::Awaited || lower != Answer::Awaited;
             let hoped = |answer, best| match answer {
                 Answer::Awaited if hope == Hope::Best && has_begun => best,
                 answer => answer,
             };
-            if is_set_aside {
-                return Block {
-                    higher: Answer::Unanswered,
-                    lower: Answer::Unanswered,
-                };
-            }
-            Block {
-                higher: hoped(higher, Answer::Failed),
-                lower: hoped(lower, Answer::Passed),
-            }
+            Block::of(hoped(higher, Answer::Failed), hoped(lower, Answer::Passed))
         })
         .collect()
 }
 
 /// Whether each side failed, of the blocks before the first that is awaited; blocks set aside are left out.
 fn recorded(blocks: &[Block]) -> impl Iterator<Item = (bool, bool)> {
-    let is_awaited = |block: &&Block| block.higher == Answer::Awaited || block.lower == Answer::Awaited;
-    let recorded = blocks.iter().take_while(move |block| !is_awaited(block));
-    recorded.filter_map(|block| block.failed())
+    Block::recorded(blocks).filter_map(Block::failed)
 }
 
 fn complete(blocks: &[Block]) -> u64 {

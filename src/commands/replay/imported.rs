@@ -9,9 +9,9 @@ use super::replays::configuration;
 use crate::message::{hinted, tell};
 use crate::report::shown::short;
 use crate::run;
+use crate::spec::BackendKind;
 use crate::spec::imported::Allowance;
-use crate::spec::{BackendKind, Spec};
-use crate::sweep::argv;
+use crate::sweep::argv::argv;
 
 /// Most characters of a bundle's text that are shown in one place.
 const WIDTH: usize = 400;
@@ -63,11 +63,5 @@ pub(super) fn admit(original: &mut Original, allowed: &[Allowance]) -> anyhow::R
 
 /// The session's command without the list of tests.
 fn command(original: &Original) -> String {
-    let Spec {
-        mode,
-        trail,
-        pytest_args,
-        ..
-    } = configuration(original, None);
-    shell_words::join(argv::argv(mode, trail, &pytest_args))
+    shell_words::join(argv(&configuration(original, None)))
 }

@@ -18,7 +18,7 @@ use crate::message::hinted;
 use crate::run::{self, Keep, StoreError, Sweep};
 use crate::spec::{BackendKind, Container, HOST_IMAGE, Mode, Perturbation, Spec, short_id};
 use crate::sweep::argv;
-use crate::sweep::iteration::{Context, Parts, Quiet, WhenLost};
+use crate::sweep::iteration::Context;
 
 /// The replays of one failure, with the backend that runs them.
 pub(super) struct Replays {
@@ -121,17 +121,13 @@ impl Replays {
             sweep: self.original.sweep.clone(),
             name,
         };
-        Ok(Arc::new(Context {
-            argv: argv::argv(spec.mode, spec.trail, &spec.pytest_args),
-            node: backend::host_name(),
-            sweep: sweep.keep_logs(keep),
+        let signatures = Arc::clone(&self.signatures);
+        Ok(Arc::new(Context::new(
+            sweep.keep_logs(keep),
             spec,
-            backend: Arc::new(backend),
-            signatures: Arc::clone(&self.signatures),
-            quiet: Quiet::default(),
-            when_lost: WhenLost::TryAgain,
-            parts: Parts::default(),
-        }))
+            Arc::new(backend),
+            signatures,
+        )))
     }
 }
 

@@ -131,12 +131,8 @@ impl Search<'_> {
         }
         let recorded = records.into_iter().map(|record| (record.iteration, record.outcome));
         let arm = Arm {
-            name: None,
-            context,
-            range: (1, self.args.times),
-            missing: Vec::new(),
             recorded: recorded.collect(),
-            replaced: Vec::new(),
+            ..Arm::new(context, (1, self.args.times))
         };
         self.lists.insert(list.clone(), Arc::new(arm));
         Ok(())

@@ -25,7 +25,7 @@ pub(super) async fn command(original: &Original, asked: Option<&str>) -> anyhow:
     };
     let tests = failure.as_ref().map_or(&[][..], |failure| failure.tests.as_slice());
     let spec = configuration(original, failure.as_ref().ok());
-    let argv = argv::argv(spec.mode, spec.trail, &spec.pytest_args);
+    let argv = argv::argv(&spec);
     let attempt = shell_attempt(original, &spec, &argv, tests)?;
     let plugin = Plugin::of(&spec);
     let tell = |news: &str| anstream::eprintln!("{news}");

@@ -28,8 +28,6 @@ pub(super) async fn run(
     let recorded = JudgedSweep::read(&shown, &replays.signatures)?.records;
     let asked = 1..=args.times;
     let arm = Arm {
-        name: None,
-        range: (1, args.times),
         missing: asked
             .clone()
             .filter(|number| recorded.iter().all(|record| record.iteration != *number))
@@ -39,8 +37,7 @@ pub(super) async fn run(
             .filter(|record| asked.contains(&record.iteration))
             .map(|record| (record.iteration, record.outcome))
             .collect(),
-        replaced: Vec::new(),
-        context,
+        ..Arm::new(context, (1, args.times))
     };
     let pace = Pace {
         jobs: args.jobs,

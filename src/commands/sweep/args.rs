@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as ClapArgs, FromArgMatches as _, ValueEnum};
 
-use super::inherit::Said;
+use super::inherit::GivenFlags;
 use super::retry::Retry;
 use crate::cli::settings::{self, Settings};
 use crate::cli::values::{LogsDir, parallelism, rate};
@@ -200,7 +200,7 @@ pub struct Args {
     pub(crate) no_image_named: bool,
     /// Which flags stand on the command line.
     #[arg(skip)]
-    pub(crate) given: Said,
+    pub(crate) given: GivenFlags,
 }
 
 /// The flags of a sweep as a command line of their own.
@@ -241,7 +241,7 @@ impl Args {
         }
         self.no_image_named = is_default("image") && self.image == DEFAULT_IMAGE;
         self.said = argv;
-        self.given = Said::of(matches);
+        self.given = GivenFlags::of(matches);
         self
     }
 

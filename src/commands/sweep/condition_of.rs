@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::args::Args;
-use super::inherit::{Said, but_for_given, under_conditions_of};
+use super::inherit::{GivenFlags, but_for_given, under_conditions_of};
 use crate::commands::amplify::{Knob, Winner, in_shell, winner};
 use crate::commands::signatures;
 use crate::message::{hinted, tell, usage};
@@ -69,7 +69,7 @@ impl Taken {
     }
 
     /// `spec` under these conditions, except for the flags and variables (`env`) that the command line gives itself.
-    pub(in crate::commands) fn on(&self, spec: &Spec, env: &[EnvVar], said: &Said) -> Spec {
+    pub(in crate::commands) fn on(&self, spec: &Spec, env: &[EnvVar], said: &GivenFlags) -> Spec {
         let under = under_conditions_of(spec.clone(), &self.recorded);
         let under = knobs(self.winner.as_ref())
             .iter()

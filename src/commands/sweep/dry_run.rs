@@ -8,6 +8,7 @@ use crate::commands::sweep::args::Args;
 use crate::exit_code::ExitCode;
 use crate::run;
 use crate::spec::{BackendKind, Spec};
+use crate::sweep::argv::argv;
 
 pub(in crate::commands) fn print(args: &Args, settings: Option<&Settings>, specs: &[Spec]) -> anyhow::Result<ExitCode> {
     let mut out = anstream::stdout().lock();
@@ -24,7 +25,7 @@ fn describe(out: &mut impl Write, args: &Args, settings: Option<&Settings>, spec
     let dir = args.logs.dir.join(spec.dir_name());
     let recorded = run::recorded(&dir)?;
     let missing: Vec<u32> = args.range().filter(|iteration| !recorded.contains(iteration)).collect();
-    let argv = crate::sweep::argv::argv(spec.worker_mode(), spec.trail, &spec.arguments());
+    let argv = argv(spec);
     writeln!(out, "sweep       {}", dir.display())?;
     writeln!(
         out,

@@ -41,7 +41,7 @@ fn legend(report: &Report<'_>) -> Markup {
     };
     html! {
         ul.legend aria-label="what the cells mean" {
-            @for kind in OutcomeKind::ALL.into_iter().filter(|kind| has(*kind)) {
+            @for kind in OutcomeKind::ALL.iter().copied().filter(|kind| has(*kind)) {
                 li { span class={ "swatch s-" (kind.as_str()) } {} b { (sign(kind)) } " " (words(kind)) }
             }
         }

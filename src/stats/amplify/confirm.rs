@@ -119,70 +119,50 @@ pub fn bounds(winner: Count, base: Count) -> Bounds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::block::Answer;
-
-    /// `w` only the winner failed, `c` only the base, `b` both, `.` none, `x` one errored, `?` one is awaited.
-    fn blocks(text: &str) -> Vec<Block> {
-        text.chars()
-            .map(|letter| Block {
-                higher: match letter {
-                    'w' | 'b' => Answer::Failed,
-                    'x' => Answer::Unanswered,
-                    '?' => Answer::Awaited,
-                    _ => Answer::Passed,
-                },
-                lower: if "cb".contains(letter) {
-                    Answer::Failed
-                } else {
-                    Answer::Passed
-                },
-            })
-            .collect()
-    }
 
     #[track_caller]
     fn check(attempt: u8, text: &str, verdict: Option<Verdict>, n: u64) {
-        let found = confirm(attempt, &blocks(text));
+        let found = confirm(attempt, &Block::series(text));
         assert_eq!((found.verdict, found.blocks), (verdict, n), "{text}");
     }
 
     #[test]
     fn five_to_none_shows_it_and_eight_to_none_in_a_second_attempt() {
-        check(1, "w.ww.w", None, 6);
-        check(1, "w.ww.ww", Some(Verdict::More), 7);
-        check(1, "w.ww.wwccc", Some(Verdict::More), 7);
-        check(2, "wwwwwww", None, 7);
-        check(2, "wwwwwwww", Some(Verdict::More), 8);
+        check(1, "h.hh.h", None, 6);
+        check(1, "h.hh.hh", Some(Verdict::More), 7);
+        check(1, "h.hh.hhlll", Some(Verdict::More), 7);
+        check(2, "hhhhhhh", None, 7);
+        check(2, "hhhhhhhh", Some(Verdict::More), 8);
     }
 
     #[test]
     fn three_blocks_against_it_twelve_silent_ones_or_no_lead_after_24_end_it() {
-        check(1, "wwcwwcc", Some(Verdict::NotShown), 7);
+        check(1, "hhlhhll", Some(Verdict::NotShown), 7);
         check(1, "...........", None, 11);
         check(1, "............", Some(Verdict::NotShown), 12);
-        check(1, "...........c", Some(Verdict::NotShown), 12);
-        check(1, "bbbb........w..........", None, 23);
-        check(1, "bbbb........w...........", Some(Verdict::NotShown), 24);
-        check(1, "ww......................", None, 24);
+        check(1, "...........l", Some(Verdict::NotShown), 12);
+        check(1, "bbbb........h..........", None, 23);
+        check(1, "bbbb........h...........", Some(Verdict::NotShown), 24);
+        check(1, "hh......................", None, 24);
     }
 
     #[test]
     fn a_block_is_set_aside_without_an_answer_and_looked_at_in_its_turn() {
-        check(1, "wxwxwww", Some(Verdict::More), 5);
-        check(1, "ww?www", None, 2);
+        check(1, "hxhxhhh", Some(Verdict::More), 5);
+        check(1, "hh?hhh", None, 2);
     }
 
     #[test]
     fn no_more_blocks_are_wanted_than_can_decide() {
-        let wanted = |text| confirm(1, &blocks(text)).wanted;
+        let wanted = |text| confirm(1, &Block::series(text)).wanted;
         assert_eq!(wanted(""), 3);
-        assert_eq!(wanted("www"), 2);
-        assert_eq!(wanted("c"), 2);
-        assert_eq!(wanted("wc"), 2);
+        assert_eq!(wanted("hhh"), 2);
+        assert_eq!(wanted("l"), 2);
+        assert_eq!(wanted("hl"), 2);
         assert_eq!(wanted("..........."), 1);
-        assert_eq!(wanted("www.."), 2);
-        assert_eq!(wanted("wwwww"), 0);
-        assert_eq!(wanted("ww......................"), 1);
+        assert_eq!(wanted("hhh.."), 2);
+        assert_eq!(wanted("hhhhh"), 0);
+        assert_eq!(wanted("hh......................"), 1);
     }
 
     #[test]

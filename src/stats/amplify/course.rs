@@ -3,11 +3,12 @@
 //!
 //! [`Course::next`] is a function of the recorded runs alone, so that a resume goes on in the middle of a block.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::confirm::Bounds;
 use super::replay::replay;
 use super::{Base, Factor, Run, State};
+pub use crate::spec::{KnobRole as Role, KnobStage as Stage};
 use crate::stats::rate::Count;
 use crate::stats::runs_needed::{clean_runs_needed, runs_to_see_one};
 
@@ -23,30 +24,6 @@ pub struct Course {
     pub max_runs: u64,
     /// Runs of a block of the search, as [`Course::block_size`] has it.
     pub block: usize,
-}
-
-/// The stage that a run belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// Drawn knobs.
-    Search,
-    /// The winner and the base side by side.
-    Confirm,
-    /// The winner alone.
-    Measure,
-}
-
-/// What a run was set up as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// With the knobs drawn for it.
-    Knobs,
-    /// With those of the winner.
-    Winner,
-    /// With none.
-    Base,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +48,7 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    pub(super) fn run(&self) -> Run {
+    pub fn run(&self) -> Run {
         Run {
             on: self.planned.on,
             target: self.target,

@@ -234,7 +234,7 @@ impl Replay<'_> {
         let fresh = self.past.iter().filter(|run| run.planned.role == Role::Base);
         let fresh: Count = fresh.filter_map(|run| run.target).collect();
         let recorded = self.course.base.target;
-        let base = Count::new(recorded.failed() + fresh.failed(), recorded.of() + fresh.of()).unwrap_or(recorded);
+        let base = recorded.plus(fresh);
         let searched = self.past.iter().filter(|run| run.planned.stage == Stage::Search);
         let searched: Vec<Run> = searched.map(Recorded::run).collect();
         Report {

@@ -31,7 +31,7 @@ pub struct Attempt {
     pub blocks: Vec<Block>,
 }
 
-/// What comes next.
+/// What comes next. Candidates are numbered along the axis.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// One run of each of these candidates, ascending; the next step is asked when all have ended.
@@ -41,44 +41,50 @@ pub enum Step {
     Confirm {
         /// From 1 to `n`.
         culprit: usize,
-        /// Its posterior probability before the confirmation.
-        p: f64,
         /// When it is confirmed, and when it is given up.
         plan: SignPlan,
     },
+    Over(End),
+}
+
+/// What a search came to; `p` is the posterior probability of that, before the confirmation where there was one.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
     /// The change came with this candidate.
     Culprit {
-        /// From 1 to `n`.
-        culprit: usize,
-        /// Its posterior probability before the confirmation.
+        candidate: usize,
         p: f64,
-        /// How it was confirmed; `None` where that was not asked for.
+        /// `None` where nothing was to be confirmed.
         confirmation: Option<Decision>,
     },
     /// The rate did not change along the axis.
-    NoCulprit {
-        /// The posterior probability of that.
-        p: f64,
-    },
+    NoCulprit { p: f64 },
     /// The bad end fails too seldom: amplify the class first.
-    TooRare {
-        /// The bad end's runs.
-        bad_end: Count,
-    },
-    /// The runs ended first: the change is one of these, or there was none where 0 is among them.
+    TooRare { bad_end: Count },
+    /// The runs ended first.
     Between {
-        /// The fewest hypotheses that hold 95 %, ascending.
+        /// The fewest candidates, ascending, that hold 95 % of the probability, with "no change" where `or_none`.
         candidates: Vec<usize>,
-        /// What they hold.
+        or_none: bool,
         p: f64,
     },
     /// The likeliest candidate; three confirmations did not confirm what they were of.
-    NotConfirmed {
-        /// From 1 to `n`.
-        candidate: usize,
-        /// Its posterior probability with the runs of the confirmations.
-        p: f64,
-    },
+    NotConfirmed { candidate: usize, p: f64 },
+    /// Fewer than two candidates can be run.
+    TooFew,
+}
+
+impl End {
+    /// The same with the candidates' numbers looked up in a list.
+    #[must_use]
+    pub fn renumbered(mut self, numbers: &[usize]) -> End {
+        match &mut self {
+            End::Culprit { candidate, .. } | End::NotConfirmed { candidate, .. } => *candidate = numbers[*candidate],
+            End::Between { candidates, .. } => candidates.iter_mut().for_each(|at| *at = numbers[*at]),
+            End::NoCulprit { .. } | End::TooRare { .. } | End::TooFew => {}
+        }
+        self
+    }
 }
 
 impl Search {
@@ -102,13 +108,13 @@ impl Search {
             let p = posterior.change[culprit - 1];
             let decision = plan.decide(&attempt.blocks);
             match decision.conclusion {
-                None if spent < self.max_runs => return Step::Confirm { culprit, p, plan },
+                None if spent < self.max_runs => return Step::Confirm { culprit, plan },
                 Some(Conclusion::Fewer) => {
-                    return Step::Culprit {
-                        culprit,
+                    return Step::Over(End::Culprit {
+                        candidate: culprit,
                         p,
                         confirmation: Some(decision),
-                    };
+                    });
                 }
                 None | Some(Conclusion::More | Conclusion::NotShown) => {
                     refuted += 1;
@@ -127,24 +133,23 @@ impl Search {
         let is_over = spent >= self.max_runs;
         let bad_end = counts[self.axis.n()];
         if bad_end.failed() < CALIBRATION && 3 * spent >= self.max_runs {
-            return Step::TooRare { bad_end };
+            return Step::Over(End::TooRare { bad_end });
         }
         let posterior = self.axis.posterior(counts);
         if refuted >= ATTEMPTS {
             let (candidate, p) = posterior.most_likely();
-            return Step::NotConfirmed { candidate, p };
+            return Step::Over(End::NotConfirmed { candidate, p });
         }
         match self.axis.next(counts, jobs) {
-            Next::NoCulprit { p } => Step::NoCulprit { p },
-            Next::Culprit { candidate, p } if !self.is_confirmed => Step::Culprit {
-                culprit: candidate,
+            Next::NoCulprit { p } => Step::Over(End::NoCulprit { p }),
+            Next::Culprit { candidate, p } if !self.is_confirmed => Step::Over(End::Culprit {
+                candidate,
                 p,
                 confirmation: None,
-            },
+            }),
             Next::Culprit { .. } | Next::Probe(_) if is_over => between(&posterior),
-            Next::Culprit { candidate, p } => Step::Confirm {
+            Next::Culprit { candidate, .. } => Step::Confirm {
                 culprit: candidate,
-                p,
                 plan: confirmation(candidate, counts, &posterior),
             },
             Next::Probe(mut candidates) => {
@@ -158,7 +163,7 @@ impl Search {
 
 fn add(counts: &mut [Count], candidate: usize, more: Count) {
     if let Some(count) = counts.get_mut(candidate) {
-        *count = Count::new(count.failed() + more.failed(), count.of() + more.of()).unwrap_or(*count);
+        *count = count.plus(more);
     }
 }
 
@@ -169,7 +174,10 @@ fn between(posterior: &Posterior) -> Step {
         0 => posterior.none,
         candidate => posterior.change[candidate - 1],
     });
-    Step::Between { p: p.sum(), candidates }
+    let p: f64 = p.sum();
+    let or_none = candidates.first() == Some(&0);
+    candidates.retain(|candidate| *candidate > 0);
+    Step::Over(End::Between { candidates, or_none, p })
 }
 
 /// The plan that confirms a candidate against its parent, after the counts that named it: one block may speak against
@@ -222,12 +230,7 @@ impl Cost {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn counts(runs: &[(u64, u64)]) -> Vec<Count> {
-        runs.iter()
-            .map(|(failed, of)| Count::new(*failed, *of).unwrap())
-            .collect()
-    }
+    use crate::stats::rate::counts;
 
     fn search() -> Search {
         Search {
@@ -237,19 +240,12 @@ mod tests {
         }
     }
 
-    /// `c` only the culprit failed, `p` only its parent, `.` none.
+    /// The culprit is the higher side of a block.
     fn attempt(probes: &[(u64, u64)], culprit: Option<usize>, blocks: &str) -> Attempt {
-        let answer = |failed| if failed { Answer::Failed } else { Answer::Passed };
         Attempt {
             probes: counts(probes),
             culprit,
-            blocks: blocks
-                .chars()
-                .map(|letter| Block {
-                    higher: answer(letter == 'c'),
-                    lower: answer(letter == 'p'),
-                })
-                .collect(),
+            blocks: Block::series(blocks),
         }
     }
 
@@ -260,25 +256,25 @@ mod tests {
         let next = |bad_end, spent| search().next(&[attempt(&[(0, 0), (0, 0), (0, 0), bad_end], None, "")], spent, 2);
         assert_eq!(next((2, 100), 100), Step::Probe(vec![3, 3]));
         let bad_end = Count::new(2, 167).unwrap();
-        assert_eq!(next((2, 167), 167), Step::TooRare { bad_end });
+        assert_eq!(next((2, 167), 167), Step::Over(End::TooRare { bad_end }));
         assert!(matches!(next((3, 167), 167), Step::Probe(_)));
         assert_eq!(search().next(&[], 0, 1), Step::Probe(vec![3]));
     }
 
     #[test]
     fn a_sure_candidate_is_confirmed_on_fresh_blocks() {
-        let Step::Confirm { culprit: 2, plan, .. } = search().next(&[attempt(&SURE, None, "")], 95, 1) else {
+        let Step::Confirm { culprit: 2, plan } = search().next(&[attempt(&SURE, None, "")], 95, 1) else {
             panic!("not named")
         };
         assert_eq!(plan.boundaries, [5, 8]);
         assert!((20..40).contains(&plan.most_blocks.unwrap()), "{plan:?}");
         let next = |blocks| search().next(&[attempt(&SURE, Some(2), blocks)], 95, 1);
-        assert!(matches!(next("c.c"), Step::Confirm { culprit: 2, .. }));
-        let Step::Culprit {
-            culprit: 2,
+        assert!(matches!(next("h.h"), Step::Confirm { culprit: 2, .. }));
+        let Step::Over(End::Culprit {
+            candidate: 2,
             p,
             confirmation: Some(decision),
-        } = next("c.c.ccc")
+        }) = next("h.h.hhh")
         else {
             panic!("not confirmed")
         };
@@ -305,11 +301,11 @@ mod tests {
         assert!(
             matches!(
                 step,
-                Step::Culprit {
-                    culprit: 2,
+                Step::Over(End::Culprit {
+                    candidate: 2,
                     confirmation: None,
                     ..
-                }
+                })
             ),
             "{step:?}"
         );
@@ -319,7 +315,7 @@ mod tests {
     fn blocks_that_refute_a_candidate_are_probes_of_the_next_search() {
         // Its parent fails just as often in fresh runs.
         let probes = [(0, 0), (0, 12), (5, 10), (5, 10)];
-        let refuted = attempt(&probes, Some(2), "pp");
+        let refuted = attempt(&probes, Some(2), "ll");
         let step = search().next(std::slice::from_ref(&refuted), 36, 1);
         let merged = counts(&[(0, 0), (2, 14), (5, 12), (5, 10)]);
         let Next::Probe(candidates) = Axis::new(3).next(&merged, 1) else {
@@ -338,17 +334,20 @@ mod tests {
         ];
         assert!(matches!(search().next(&attempts[..2], 400, 1), Step::Confirm { .. }));
         let step = search().next(&attempts, 400, 1);
-        assert!(matches!(step, Step::NotConfirmed { candidate: 2, .. }), "{step:?}");
+        assert!(
+            matches!(step, Step::Over(End::NotConfirmed { candidate: 2, .. })),
+            "{step:?}"
+        );
     }
 
     #[test]
     fn at_the_last_run_what_is_left_is_named_as_a_range() {
         let probes = [(0, 20), (0, 0), (0, 0), (5, 20)];
         let step = search().next(&[attempt(&probes, None, "")], 500, 1);
-        let Step::Between { candidates, p } = step else {
+        let Step::Over(End::Between { candidates, p, .. }) = step else {
             panic!("{step:?}")
         };
-        assert!(candidates.ends_with(&[1, 2, 3]) && p >= 0.95, "{candidates:?}");
+        assert!(candidates == [1, 2, 3] && p >= 0.95, "{candidates:?}");
         assert_eq!(
             search().next(&[attempt(&probes, None, "")], 498, 8),
             match search().axis.next(&counts(&probes), 8) {

@@ -262,25 +262,13 @@ impl SweepTest {
                 std::future::pending::<()>().await;
             });
         }
+        let signatures = Arc::new(SignatureSet::built_in());
+        let context = Context::new(sweep, spec, Arc::new(backend), signatures);
         let arm = Arm {
-            name: None,
-            range: (1, self.last),
             missing: (1..=self.last)
                 .filter(|iteration| !recorded.contains(iteration))
                 .collect(),
-            recorded: Vec::new(),
-            replaced: Vec::new(),
-            context: Arc::new(Context {
-                sweep,
-                spec,
-                argv: vec!["python3".to_owned()],
-                backend: Arc::new(backend),
-                signatures: Arc::new(SignatureSet::built_in()),
-                node: "here".to_owned(),
-                quiet: reproduce_flaky::sweep::iteration::Quiet::default(),
-                when_lost: reproduce_flaky::sweep::iteration::WhenLost::TryAgain,
-                parts: reproduce_flaky::sweep::iteration::Parts::default(),
-            }),
+            ..Arm::new(Arc::new(context), (1, self.last))
         };
         let pace = Pace {
             jobs: self.jobs,

@@ -6,7 +6,7 @@ fn course(n: usize) -> Course {
 }
 
 /// Runs what comes next until it is over; `came` says what becomes of a run by its candidate and how many ran before.
-fn play(course: &mut Course, came: impl Fn(usize, u64) -> Came) -> End {
+fn play(course: &mut Course, came: impl Fn(usize, u64) -> RunResult) -> End {
     loop {
         let wanted = match course.ahead() {
             Ahead::Over(end) => return end,
@@ -25,7 +25,7 @@ fn play(course: &mut Course, came: impl Fn(usize, u64) -> Came) -> End {
     }
 }
 
-const OTHER: fn() -> Came = || Came::Silent {
+const OTHER: fn() -> RunResult = || RunResult::Silent {
     why: "failed UNKNOWN".to_owned(),
     is_certain: false,
     is_other: true,
@@ -38,7 +38,7 @@ fn what_fails_from_a_candidate_on_is_found_and_confirmed_around_those_that_canno
     let end = play(&mut course, |candidate, spent| match candidate {
         25 => OTHER(),
         // Three in ten, in no order that the rounds could follow.
-        _ => Came::Answered {
+        _ => RunResult::Answered {
             failed: candidate >= 20 && draw::draw(7, spent, 1) < 0.3,
         },
     });
@@ -67,14 +67,14 @@ fn a_run_that_failed_for_another_reason_is_no_evidence() {
     assert_eq!(course.left_out().into_keys().collect::<Vec<_>>(), [2]);
     assert_eq!(course.kept(), [0, 1, 3]);
     // One answer brings it back.
-    course.record(2, 5, None, Came::Answered { failed: false });
+    course.record(2, 5, None, RunResult::Answered { failed: false });
     assert!(course.left_out().is_empty());
 }
 
 #[test]
 fn where_a_session_was_called_wrongly_one_run_is_enough_to_leave_its_candidate_out() {
     let mut course = course(3);
-    let came = Came::Silent {
+    let came = RunResult::Silent {
         why: "usage error".to_owned(),
         is_certain: true,
         is_other: false,
@@ -86,7 +86,7 @@ fn where_a_session_was_called_wrongly_one_run_is_enough_to_leave_its_candidate_o
 #[test]
 fn a_confirmation_that_was_cut_off_goes_on_where_it_was() {
     let mut whole = course(4);
-    let came = |candidate: usize| Came::Answered { failed: candidate >= 2 };
+    let came = |candidate: usize| RunResult::Answered { failed: candidate >= 2 };
     // Everything up to the first run of a block.
     let mut half = loop {
         let Ahead::Run(wanted) = whole.ahead() else {

@@ -19,16 +19,10 @@ fn proof(design: Design, failed: u64, of: u64, allowed: u64, most: u64) -> Provi
     .unwrap()
 }
 
-/// `.` passed, `F` failed, `x` errored, a blank is missing.
+/// A run at each letter; a blank is missing.
 fn side(text: &str) -> BTreeMap<u32, Answer> {
-    let answer = |letter| match letter {
-        '.' => Some(Answer::Passed),
-        'F' => Some(Answer::Failed),
-        'x' => Some(Answer::Unanswered),
-        _ => None,
-    };
-    let runs = (1..).zip(text.chars());
-    runs.filter_map(|(run, letter)| Some((run, answer(letter)?))).collect()
+    let runs = (1..).zip(text.chars()).filter(|(_, letter)| *letter != ' ');
+    runs.map(|(run, letter)| (run, Answer::read(letter))).collect()
 }
 
 fn next(proving: &Proving, sides: &[&str]) -> Step {

@@ -2,12 +2,12 @@ use super::*;
 use crate::commands::sweep::args;
 use crate::spec::{EnvVar, Mode};
 
-fn said(ids: &[&str]) -> Said {
+fn said(ids: &[&str]) -> GivenFlags {
     let known = args::command();
     for id in ids {
         assert!(known.get_arguments().any(|arg| arg.get_id() == id), "{id}");
     }
-    Said(ids.iter().map(|id| (*id).to_owned()).collect())
+    GivenFlags(ids.iter().map(|id| (*id).to_owned()).collect())
 }
 
 fn variable(name: &str, value: &str) -> EnvVar {
@@ -40,7 +40,7 @@ fn recorded() -> Spec {
 
 #[test]
 fn what_is_not_said_is_as_it_was_recorded() {
-    let found = inherit(Spec::default(), &recorded(), &Said::default());
+    let found = inherit(Spec::default(), &recorded(), &GivenFlags::default());
     assert_eq!(found, recorded());
 }
 
@@ -91,41 +91,8 @@ fn of_a_sweep_whose_conditions_are_wanted_nothing_else_is_taken() {
 
 #[test]
 fn every_flag_that_is_looked_for_exists() {
-    said(&[
-        "parallelism",
-        "jobs",
-        "chunk_size",
-        "chunk_parallel",
-        "backend",
-        "image",
-        "paths",
-        "pytest_nodeid",
-        "pytest_args",
-        "no_trail",
-        "env",
-        "pass_env",
-        "output_env",
-        "host_requirements",
-        "max_attempts",
-        "volumes",
-        "network",
-        "shm_size",
-        "ulimits",
-        "cpus",
-        "memory",
-        "gpus",
-        "user",
-        "cpuset",
-        "noise",
-        "workspace",
-        "without",
-        "silence",
-        "timeout",
-        "on_hang",
-        "keep_for",
-        "grace",
-        "conditions",
-        "pids_limit",
-        "starve",
-    ]);
+    let ids = "parallelism jobs chunk_size chunk_parallel backend image paths pytest_nodeid pytest_args no_trail env \
+        pass_env output_env host_requirements max_attempts volumes network shm_size ulimits cpus memory gpus user \
+        cpuset noise workspace without silence timeout on_hang keep_for grace conditions pids_limit starve";
+    said(&ids.split_whitespace().collect::<Vec<_>>());
 }
