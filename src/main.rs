@@ -4,13 +4,13 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode as ProcessExitCode;
 
 use reproduce_flaky::exit_code::ExitCode;
-use reproduce_flaky::{cli, message};
+use reproduce_flaky::{commands, message};
 
 fn main() -> ProcessExitCode {
     let argv: Vec<_> = std::env::args_os().collect();
     // git takes nearly every code for an answer about the commit.
     let is_asked_by_git = argv.windows(2).any(|words| words == ["culprit", "probe"]);
-    cli::dispatch(argv)
+    commands::dispatch(argv)
         .unwrap_or_else(|error| match failed(&error) {
             ExitCode::Usage | ExitCode::ToolFailed if is_asked_by_git => ExitCode::Aborted,
             code => code,

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use clap::Args as ClapArgs;
 
 use super::output;
-use crate::cli;
 use crate::exit_code::ExitCode;
 use crate::message::usage;
 
@@ -92,7 +91,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         output::words(&plain(page))?;
         return Ok(ExitCode::Passed);
     }
-    let mut command = cli::command();
+    let mut command = super::command();
     command.build();
     let Some(known) = command.find_subcommand_mut(asked) else {
         let topics: Vec<&str> = TOPICS.iter().map(|(topic, _, _)| *topic).collect();

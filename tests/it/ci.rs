@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use reproduce_flaky::cli;
+use reproduce_flaky::commands;
 
 /// Every call of the tool in a file, its lines put together and what only a job knows replaced by a word.
 fn calls(text: &str) -> Vec<Vec<String>> {
@@ -58,7 +58,7 @@ fn the_examples_use_only_flags_that_exist() {
             let argv = std::iter::once("reproduce-flaky".to_owned())
                 .chain(call.iter().cloned())
                 .map(OsString::from);
-            let parsed = cli::parse(argv.collect(), None);
+            let parsed = commands::parse(argv.collect(), None);
             assert!(
                 parsed.is_ok(),
                 "{}: {}: {}",

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 
 use regex::Regex;
-use reproduce_flaky::cli;
+use reproduce_flaky::commands;
 use serde_json::Value;
 
 use crate::cli::search_path;
@@ -293,7 +293,7 @@ fn commands_that_a_page_does_not_run_are_understood() {
                     continue;
                 }
                 let argv = words.into_iter().map(OsString::from).collect();
-                let parsed = cli::parse(argv, None);
+                let parsed = commands::parse(argv, None);
                 assert!(
                     parsed.is_ok(),
                     "{}:{}: {call}: {}",

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use clap::{Arg, Command};
-use reproduce_flaky::cli;
+use reproduce_flaky::commands;
 
 const HEAD: &str = "# Reference: every command and flag
 
@@ -100,7 +100,7 @@ fn write_command(page: &mut String, path: &str, command: &Command) {
 #[test]
 fn the_reference_is_what_the_program_says() {
     let mut page = HEAD.to_owned();
-    let mut command = cli::command();
+    let mut command = commands::command();
     command.build();
     write_command(&mut page, "reproduce-flaky", &command);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference.md");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli;
+use crate::commands;
 use crate::message::usage;
 
 /// Checks what pytest is to look for, before an iteration is spent on a wrong word.
@@ -33,7 +33,7 @@ pub(super) fn check(paths: &[String], directory: &Path) -> anyhow::Result<()> {
 
 /// The command that a word comes closest to, if it comes close to any.
 fn nearest(word: &str) -> Option<String> {
-    let command = cli::command();
+    let command = commands::command();
     let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
     let likeness = shown.map(|command| {
         let name = command.get_name().to_owned();

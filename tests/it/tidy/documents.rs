@@ -1,13 +1,13 @@
 //! What docs, ARCHITECTURE, the help texts and the changelog must name.
 
-use reproduce_flaky::cli;
+use reproduce_flaky::commands;
 use reproduce_flaky::exit_code::ExitCode;
 
 use super::{read, root};
 
 /// The command and every subcommand that is shown, with the words that lead to it.
 fn commands() -> Vec<(String, clap::Command)> {
-    let mut found = vec![(String::new(), cli::command())];
+    let mut found = vec![(String::new(), commands::command())];
     let mut at = 0;
     while at < found.len() {
         let (path, command) = found[at].clone();
