@@ -1,6 +1,7 @@
 //! Sweeps with a judgement for every iteration: the stored one, or one made now where none is stored or it cannot be read.
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,15 +41,15 @@ pub struct JudgedSweep {
     pub replaced: Vec<Record>,
     /// What of the sweep could not be read; a record names its own problems.
     pub problems: Vec<String>,
-    /// The tests that runs began, by directory, as far as they were read with the runs.
-    reached: HashMap<PathBuf, Reached>,
+    /// The tests that each of the records' runs began, as far as they were read with the runs.
+    reached: Vec<Reached>,
 }
 
 impl JudgedSweep {
     /// Reads a sweep; every iteration with an answer has a judgement.
     pub fn read(dir: &Path, signatures: &SignatureSet) -> Result<JudgedSweep, StoreError> {
-        let scan = run::scan_known(dir, backend::cache().as_deref())?;
-        let reached = scan.runs.iter().map(|run| (run.dir.clone(), run.reached.clone()));
+        let mut scan = run::scan_known(dir, backend::cache().as_deref())?;
+        let reached = scan.runs.iter_mut().map(|run| std::mem::take(&mut run.reached));
         Ok(JudgedSweep {
             reached: reached.collect(),
             dir: scan.dir,
@@ -75,7 +76,7 @@ impl JudgedSweep {
             .into_par_iter()
             .filter(|run| iterations.contains(&run.iteration));
         Ok(JudgedSweep {
-            reached: HashMap::new(),
+            reached: Vec::new(),
             dir: scan.dir,
             spec: scan.spec,
             records: wanted.map(|run| record(run, signatures)).collect(),
@@ -142,17 +143,23 @@ impl JudgedSweep {
 
     /// Counts the tests of the sweep. Errored iterations say nothing about them.
     fn tally(&self) -> TestTally {
-        let counted: Vec<&Record> = self.answers().answered().collect();
-        let reached: Vec<Reached> = counted
+        let known = self.reached.iter().chain(std::iter::repeat(&Reached::Unread));
+        let standing = self.records.iter().zip(known);
+        let replaced = self.replaced.iter().map(|record| (record, &Reached::Unread));
+        let counted: Vec<(&Record, &Reached)> = standing
+            .chain(replaced)
+            .filter(|(record, _)| record.outcome.verdict != Verdict::Errored)
+            .collect();
+        let reached: Vec<Cow<'_, Reached>> = counted
             .par_iter()
-            .map(|record| match self.reached.get(&record.dir) {
-                None | Some(Reached::Unread) => started(record),
-                Some(known) => known.clone(),
+            .map(|(record, known)| match known {
+                Reached::Unread => Cow::Owned(started(record)),
+                Reached::NoTrail | Reached::Tests(_) => Cow::Borrowed(*known),
             })
             .collect();
         let mut tally = TestTally::default();
-        for (record, reached) in counted.iter().zip(&reached) {
-            let started = match reached {
+        for ((record, _), reached) in counted.iter().zip(&reached) {
+            let started = match &**reached {
                 Reached::Tests(names) => Some(names.iter().map(String::as_str)),
                 Reached::NoTrail | Reached::Unread => None,
             };
@@ -199,8 +206,8 @@ fn write_derived(
     }
 }
 
-fn record(run: ScannedRun, signatures: &SignatureSet) -> Record {
-    let outcome = run.outcome.clone().unwrap_or_else(|| {
+fn record(mut run: ScannedRun, signatures: &SignatureSet) -> Record {
+    let outcome = run.outcome.take().unwrap_or_else(|| {
         let mut outcome = judged(&run, signatures);
         outcome.iteration = Some(run.iteration);
         outcome

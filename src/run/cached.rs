@@ -30,11 +30,11 @@ pub const PROBES: Kind = Kind {
     most_bytes: 4 << 20,
     most: 200,
 };
-/// What was read of sweeps.
+/// What was read of sweeps, two documents of each.
 pub(super) const INDEXES: Kind = Kind {
-    dir: "indexes-1",
+    dir: "indexes-2",
     most_bytes: 256 << 20,
-    most: 20,
+    most: 40,
 };
 
 /// The documents of one kind.

@@ -1,18 +1,20 @@
 //! What was read of a sweep's runs at an earlier time, kept in the user's cache: ten thousand runs need not be opened again.
 //!
-//! The list of runs is believed as long as the sweep's directory has not changed, which one look at the directory tells.
-//! What is known of a run is believed as long as neither the run's directory nor its judgement has changed. What was
-//! changed in the second before it was read is not believed: file systems stamp with a clock of some milliseconds' grain.
+//! What is known of a run is believed as long as its judgement has not changed, which one look at `outcome.json` tells:
+//! its facts and its trail are written once. What was changed in the second before it was read is not believed: file
+//! systems stamp with a clock of some milliseconds' grain. Two documents are kept, each with a line for every run: the
+//! briefs, which are enough to say how a sweep stands, and all that was read.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rayon::prelude::*;
+use rustix::fs::{AtFlags, FileType, Stat};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -21,7 +23,7 @@ use super::layout::OUTCOME;
 use super::scan::{self, Reached, Scan, ScannedRun};
 use super::{Files, RunDir, StoreError};
 use crate::judge::pytest::trail;
-use crate::judge::{Exit, Outcome, RunFiles as _};
+use crate::judge::{Exit, Outcome, OutcomeKind, RunFiles as _};
 use crate::spec;
 
 /// A sweep with fewer runs is read as fast without an index.
@@ -29,25 +31,28 @@ const LEAST: usize = 100;
 /// An index is made again when more than one run in so many was not in it.
 const SHARE: usize = 50;
 
-/// Device, inode, links, size, and time of the last change in seconds and nanoseconds.
-type Stamp = [i64; 6];
+/// What the name of a document of briefs ends in.
+const BRIEFS: &str = ".briefs";
 
-/// The first line of an index.
-#[derive(Default, Serialize, Deserialize)]
-struct Head {
-    tool: String,
-    /// Stamp of the sweep's directory, where all of its runs are in the index.
-    sweep: Option<Stamp>,
-    /// Sets of tests that runs began.
-    reached: Vec<BTreeSet<String>>,
+/// Device, inode, size, and time of the last change in seconds and nanoseconds.
+type Stamp = [i64; 5];
+
+/// How one run stands.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Brief {
+    pub iteration: u32,
+    name: String,
+    /// `None` where what was read is not to be believed again.
+    stamp: Option<Stamp>,
+    /// `None` for a run without a judgement.
+    pub outcome: Option<OutcomeKind>,
+    pub categories: Vec<String>,
+    pub duration_s: Option<f64>,
 }
 
-/// A run, one a line.
+/// Everything that was read of one run.
 #[derive(Serialize, Deserialize)]
-struct Known<'a> {
-    iteration: u32,
-    name: Cow<'a, str>,
-    stamps: [Stamp; 2],
+struct Whole<'a> {
     exit: Option<Cow<'a, Exit>>,
     /// Whether the facts are a code alone.
     is_bare: bool,
@@ -67,45 +72,127 @@ pub fn scan_known(dir: &Path, cache: Option<&Path>) -> Result<Scan, StoreError> 
 
 /// The same, at a time in seconds since 1970.
 fn scan_at(began: i64, dir: &Path, cache: Option<&Path>) -> Result<Scan, StoreError> {
-    let place = cache.zip(fs::canonicalize(dir).ok());
-    let Some((cached, name)) = place.and_then(|(cache, real)| Some((Cached::open(cache, &INDEXES)?, name_of(&real))))
-    else {
+    let Some(index) = Index::of(dir, cache) else {
         return scan::scan(dir);
     };
-    let sweep = stamp(dir);
-    let bytes = cached.bytes(&name).unwrap_or_default();
-    let (mut head, known) = parse(&bytes);
-    let sets: Vec<Arc<BTreeSet<String>>> = std::mem::take(&mut head.reached).into_iter().map(Arc::new).collect();
-    let listed = if sweep.is_some() && head.sweep == sweep {
-        let listed = known.iter().map(|run| (run.iteration, dir.join(run.name.as_ref())));
-        listed.collect()
-    } else {
-        scan::list(dir)?
-    };
-    let mut known: HashMap<u32, Known<'static>> = known.into_iter().map(|run| (run.iteration, run)).collect();
-    let listed: Vec<_> = listed
-        .into_iter()
-        .map(|(iteration, path)| (iteration, path, known.remove(&iteration)))
-        .collect();
-    let read: Vec<(ScannedRun, Option<[Stamp; 2]>, bool)> = listed
+    let bytes = index.wholes();
+    let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    let sets: Vec<BTreeSet<String>> = lines.get(1).and_then(|line| parsed(line)).unwrap_or_default();
+    let sets: Vec<Arc<BTreeSet<String>>> = sets.into_iter().map(Arc::new).collect();
+    let read: Vec<(ScannedRun, Option<Stamp>, bool)> = find(dir, &index.briefs)?
         .into_par_iter()
-        .map(|(iteration, path, known)| {
-            let stamps = stamps(&path);
-            match known.filter(|known| Some(known.stamps) == stamps && path.ends_with(known.name.as_ref())) {
-                Some(known) => (known.run(path, &sets), stamps, true),
-                None => (read_whole(iteration, path), stamps, false),
+        .map(|found| {
+            let whole = found.known.and_then(|at| parsed::<Whole<'_>>(lines.get(at + 2)?));
+            match whole {
+                Some(whole) => (whole.run(found.iteration, found.path, &sets), found.stamp, true),
+                None => (read_whole(found.iteration, found.path), found.stamp, false),
             }
         })
         .collect();
     let n_new = read.iter().filter(|(_, _, is_known)| !is_known).count();
-    if read.len() >= LEAST && (n_new > read.len() / SHARE || head.sweep.is_none()) {
-        cached.write_bytes(&name, &index(&read, sweep, began));
+    if is_worth_keeping(n_new, read.len()) {
+        index.keep(&read, began);
     }
     Ok(scan::with_runs(dir, read.into_iter().map(|(run, _, _)| run).collect()))
 }
 
-impl Known<'static> {
-    fn run(self, dir: PathBuf, sets: &[Arc<BTreeSet<String>>]) -> ScannedRun {
+fn is_worth_keeping(n_new: usize, n_runs: usize) -> bool {
+    n_runs >= LEAST && n_new > n_runs / SHARE
+}
+
+/// Looks how each run of a sweep stands, in the order of their numbers. `known` is what an earlier look saw; for the first
+/// look, what is kept in the user's cache stands in its place.
+///
+/// # Errors
+/// Only where the directory itself cannot be read.
+pub fn look(dir: &Path, mut known: Vec<Brief>, cache: Option<&Path>) -> Result<Vec<Brief>, StoreError> {
+    let began = now();
+    let is_first = known.is_empty();
+    if is_first {
+        known = Index::of(dir, cache).map_or(known, |index| index.briefs);
+    }
+    let mut found = find(dir, &known)?;
+    let n_new = found.iter().filter(|found| found.known.is_none()).count();
+    if is_first && is_worth_keeping(n_new, found.len()) {
+        // Keeps what it reads.
+        scan_known(dir, cache)?;
+        known = Index::of(dir, cache).map_or(known, |index| index.briefs);
+        found = find(dir, &known)?;
+    }
+    let brief = |found: Found| match found.known {
+        Some(at) => known[at].clone(),
+        None => Brief::of(&scan::read_run(found.iteration, found.path), found.stamp, began),
+    };
+    Ok(found.into_par_iter().map(brief).collect())
+}
+
+/// A run on disk, and what is known of it.
+struct Found {
+    iteration: u32,
+    path: PathBuf,
+    /// Before the run is read.
+    stamp: Option<Stamp>,
+    /// Its place among what is known, if it has not changed.
+    known: Option<usize>,
+}
+
+/// The runs of a sweep, each looked at once.
+fn find(dir: &Path, known: &[Brief]) -> Result<Vec<Found>, StoreError> {
+    let sweep = RunDir::open(dir).ok();
+    let found = |(iteration, path): (u32, PathBuf)| {
+        let name = path.file_name()?.to_str()?;
+        let stamp = sweep.as_ref().and_then(|sweep| stamp(sweep, name));
+        let at = known.binary_search_by_key(&iteration, |brief| brief.iteration);
+        let is_known = |at: &usize| stamp.is_some() && known[*at].stamp == stamp && known[*at].name == name;
+        let at = at.ok().filter(is_known);
+        let run = Found {
+            iteration,
+            stamp,
+            known: at,
+            path,
+        };
+        (at.is_some() || scan::is_run(&run.path)).then_some((iteration, run))
+    };
+    let found: Vec<(u32, Found)> = scan::named(dir)?.into_par_iter().filter_map(found).collect();
+    Ok(BTreeMap::from_iter(found).into_values().collect())
+}
+
+impl Brief {
+    /// `began`: when the run was looked at, in seconds since 1970.
+    fn of(run: &ScannedRun, stamp: Option<Stamp>, began: i64) -> Brief {
+        let outcome = run.outcome.as_ref();
+        Brief {
+            iteration: run.iteration,
+            name: run.dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            stamp: stamp.filter(|[.., changed, _]| *changed < began - 1),
+            outcome: outcome.map(|outcome| outcome.outcome),
+            categories: outcome.map(|outcome| outcome.categories.clone()).unwrap_or_default(),
+            duration_s: run.exit.as_ref().and_then(|exit| exit.duration_s),
+        }
+    }
+
+    /// A line of an index.
+    fn line(&self) -> Vec<u8> {
+        let Brief {
+            iteration,
+            name,
+            stamp,
+            outcome,
+            categories,
+            duration_s,
+        } = self;
+        json(&(iteration, name, stamp, outcome, categories, duration_s))
+    }
+
+    /// The run's directory.
+    #[must_use]
+    pub fn dir(&self, sweep: &Path) -> PathBuf {
+        sweep.join(&self.name)
+    }
+}
+
+impl Whole<'_> {
+    fn run(self, iteration: u32, dir: PathBuf, sets: &[Arc<BTreeSet<String>>]) -> ScannedRun {
         let reached = match self.reached {
             None => Reached::NoTrail,
             Some(place) => sets
@@ -117,7 +204,7 @@ impl Known<'static> {
             ..exit.into_owned()
         });
         ScannedRun {
-            iteration: self.iteration,
+            iteration,
             dir,
             exit,
             outcome: self.outcome.map(Cow::into_owned),
@@ -143,76 +230,111 @@ fn read_whole(iteration: u32, dir: PathBuf) -> ScannedRun {
     ScannedRun { reached, ..run }
 }
 
-/// The lines of an index. A run without a judgement is in none: it is judged from its logs each time.
-fn index(read: &[(ScannedRun, Option<[Stamp; 2]>, bool)], sweep: Option<Stamp>, began: i64) -> Vec<u8> {
-    let mut sets: Vec<BTreeSet<String>> = Vec::new();
-    let mut places: HashMap<Arc<BTreeSet<String>>, usize> = HashMap::new();
-    let is_old = |stamp: &Stamp| stamp[4] < began - 1;
-    let mut kept = Vec::new();
-    for (run, stamps, _) in read {
-        let stamps = stamps.filter(|stamps| stamps.iter().all(is_old));
-        let name = run.dir.file_name().and_then(|name| name.to_str());
-        let (Some(stamps), Some(name), true) = (stamps, name, run.outcome.is_some()) else {
-            continue;
-        };
-        let reached = match &run.reached {
-            Reached::Unread => continue,
-            Reached::NoTrail => None,
-            Reached::Tests(tests) => Some(*places.entry(Arc::clone(tests)).or_insert_with(|| {
-                sets.push(BTreeSet::clone(tests));
-                sets.len() - 1
-            })),
-        };
-        kept.push(Known {
-            iteration: run.iteration,
-            name: name.into(),
-            stamps,
-            exit: run.exit.as_ref().map(Cow::Borrowed),
-            is_bare: run.exit.as_ref().is_some_and(|exit| exit.is_bare),
-            outcome: run.outcome.as_ref().map(Cow::Borrowed),
-            problem: run.problem.as_deref().map(Cow::Borrowed),
-            reached,
-        });
+/// The two documents of one sweep.
+struct Index {
+    cached: Cached,
+    /// Of all that was read; that of the briefs has an ending besides.
+    name: String,
+    /// Their first line, the same in both and in no others.
+    head: Vec<u8>,
+    briefs: Vec<Brief>,
+}
+
+impl Index {
+    /// What is kept of a sweep: nothing of a document that another version wrote, or that cannot be read.
+    fn of(dir: &Path, cache: Option<&Path>) -> Option<Index> {
+        let cached = Cached::open(cache?, &INDEXES)?;
+        let name = name_of(&fs::canonicalize(dir).ok()?);
+        let bytes = cached.bytes(&format!("{name}{BRIEFS}")).unwrap_or_default();
+        let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+        let head = lines.remove(0).to_vec();
+        let is_ours = parsed::<(String, String, u32)>(&head).is_some_and(|(tool, ..)| tool == spec::tool());
+        let briefs: Option<Vec<Brief>> = lines.par_iter().map(|line| parsed(line)).collect();
+        Some(Index {
+            cached,
+            name,
+            head,
+            briefs: briefs.filter(|_| is_ours).unwrap_or_default(),
+        })
     }
-    let head = Head {
-        tool: spec::tool(),
-        sweep: sweep.filter(|sweep| is_old(sweep) && kept.len() == read.len()),
-        reached: sets,
-    };
-    let mut lines: Vec<Vec<u8>> = vec![serde_json::to_vec(&head).unwrap_or_default()];
-    lines.extend(
-        kept.par_iter()
-            .map(|run| serde_json::to_vec(run).unwrap_or_default())
-            .collect::<Vec<_>>(),
-    );
-    lines.join(&b'\n')
+
+    /// What was read: after the first line and one of the sets of tests, a line for each brief.
+    fn wholes(&self) -> Vec<u8> {
+        let bytes = if self.briefs.is_empty() {
+            None
+        } else {
+            self.cached.bytes(&self.name)
+        };
+        let is_of_these = |bytes: &Vec<u8>| bytes.split(|byte| *byte == b'\n').next() == Some(&self.head);
+        bytes.filter(is_of_these).unwrap_or_default()
+    }
+
+    /// Keeps what was read. A run without a judgement is not kept: it is judged from its logs each time.
+    fn keep(&self, read: &[(ScannedRun, Option<Stamp>, bool)], began: i64) {
+        let mut sets: Vec<&BTreeSet<String>> = Vec::new();
+        let mut places: HashMap<&BTreeSet<String>, usize> = HashMap::new();
+        let mut kept: Vec<(Brief, Whole<'_>)> = Vec::new();
+        for (run, stamp, _) in read {
+            let brief = Brief::of(run, *stamp, began);
+            if brief.stamp.is_none() || brief.outcome.is_none() || run.reached == Reached::Unread {
+                continue;
+            }
+            let reached = match &run.reached {
+                Reached::Unread | Reached::NoTrail => None,
+                Reached::Tests(tests) => Some(*places.entry(tests).or_insert_with(|| {
+                    sets.push(tests);
+                    sets.len() - 1
+                })),
+            };
+            let whole = Whole {
+                exit: run.exit.as_ref().map(Cow::Borrowed),
+                is_bare: run.exit.as_ref().is_some_and(|exit| exit.is_bare),
+                outcome: run.outcome.as_ref().map(Cow::Borrowed),
+                problem: run.problem.as_deref().map(Cow::Borrowed),
+                reached,
+            };
+            kept.push((brief, whole));
+        }
+        let head = json(&(spec::tool(), since_1970().as_nanos().to_string(), std::process::id()));
+        let (briefs, wholes): (Vec<Vec<u8>>, Vec<Vec<u8>>) = kept
+            .par_iter()
+            .map(|(brief, whole)| (brief.line(), json(whole)))
+            .unzip();
+        let document = |lines: Vec<Vec<u8>>| lines.join(&b'\n');
+        let wholes = [vec![head.clone(), json(&sets)], wholes].concat();
+        self.cached.write_bytes(&self.name, &document(wholes));
+        let briefs = [vec![head], briefs].concat();
+        self.cached
+            .write_bytes(&format!("{}{BRIEFS}", self.name), &document(briefs));
+    }
 }
 
-/// Head and runs of an index; nothing of one that another version wrote, or that cannot be read.
-fn parse(bytes: &[u8]) -> (Head, Vec<Known<'static>>) {
-    let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
-    let head: Option<Head> = serde_json::from_slice(lines.remove(0)).ok();
-    let Some(head) = head.filter(|head| head.tool == spec::tool()) else {
-        return Default::default();
-    };
-    let known: Result<Vec<Known<'static>>, _> = lines.par_iter().map(|line| serde_json::from_slice(line)).collect();
-    known.map_or_else(|_| Default::default(), |known| (head, known))
+fn parsed<T: DeserializeOwned>(line: &[u8]) -> Option<T> {
+    serde_json::from_slice(line).ok()
 }
 
-/// Stamps of a run's directory and of the judgement in it. `None` where one is missing, or the directory is a link.
-fn stamps(run: &Path) -> Option<[Stamp; 2]> {
-    Some([stamp(run)?, stamp(&run.join(OUTCOME))?])
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
 }
 
-fn stamp(path: &Path) -> Option<Stamp> {
-    let found = path.symlink_metadata().ok().filter(|found| !found.is_symlink())?;
-    let [device, inode, links, size] = [found.dev(), found.ino(), found.nlink(), found.size()].map(u64::cast_signed);
-    Some([device, inode, links, size, found.ctime(), found.ctime_nsec()])
+/// The stamp of a run's judgement, or else of its directory; `None` where neither is there.
+fn stamp(sweep: &RunDir, run: &str) -> Option<Stamp> {
+    let stat = |name: &str| rustix::fs::statat(sweep, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+    let is_file = |found: &Stat| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+    let found = stat(&format!("{run}/{OUTCOME}"))
+        .filter(is_file)
+        .or_else(|| stat(run))?;
+    let [device, inode] = [found.st_dev, found.st_ino].map(u64::cast_signed);
+    let nanoseconds = i64::try_from(found.st_ctime_nsec).unwrap_or_default();
+    Some([device, inode, found.st_size, found.st_ctime, nanoseconds])
 }
 
 fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_secs()).unwrap_or_default()
+    since_1970().as_secs().cast_signed()
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The name of the index of a sweep's directory.
@@ -227,89 +349,4 @@ fn name_of(dir: &Path) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::judge::OutcomeKind;
-    use crate::run::{run_name, write_outcome};
-
-    /// A directory of runs that passed, and a cache; the time at which all of it is old.
-    fn recorded() -> (tempfile::TempDir, PathBuf, PathBuf, i64) {
-        let place = tempfile::tempdir().unwrap();
-        let [sweep, cache] = ["serial", "cache"].map(|name| place.path().join(name));
-        fs::create_dir(&cache).unwrap();
-        for iteration in 1..=120 {
-            record(&sweep, iteration, OutcomeKind::Passed);
-        }
-        let later = now() + 60;
-        (place, sweep, cache, later)
-    }
-
-    fn record(sweep: &Path, iteration: u32, outcome: OutcomeKind) {
-        let dir = sweep.join(run_name(iteration));
-        fs::create_dir_all(&dir).unwrap();
-        write_outcome(&dir, &Outcome::new(outcome)).unwrap();
-    }
-
-    /// Changes the index so that what comes from it is seen.
-    fn mark(sweep: &Path, cache: &Path) {
-        let cached = Cached::open(cache, &INDEXES).unwrap();
-        let name = name_of(&sweep.canonicalize().unwrap());
-        let text = String::from_utf8(cached.bytes(&name).unwrap()).unwrap();
-        let marked = text.replace("\"problem\":null", "\"problem\":\"kept\"");
-        assert_ne!(text, marked);
-        cached.write_bytes(&name, marked.as_bytes());
-    }
-
-    fn anew(scan: &Scan) -> Vec<u32> {
-        let anew = scan.runs.iter().filter(|run| run.problem.is_none());
-        anew.map(|run| run.iteration).collect()
-    }
-
-    #[test]
-    fn an_index_beside_changed_runs_is_not_believed() {
-        let (_place, sweep, cache, later) = recorded();
-        let scan = || scan_at(later, &sweep, Some(&cache)).unwrap();
-        assert_eq!(scan().runs.len(), 120);
-        mark(&sweep, &cache);
-        assert_eq!(anew(&scan()), Vec::<u32>::new(), "what has not changed is known");
-        // Judged again, as `classify --write` does it, and changed where it lies.
-        record(&sweep, 7, OutcomeKind::Hung);
-        let judgement = sweep.join(run_name(9)).join(OUTCOME);
-        let text = fs::read_to_string(&judgement).unwrap().replace("passed", "failed");
-        fs::write(&judgement, text).unwrap();
-        let seen = scan();
-        assert_eq!(anew(&seen), [7, 9]);
-        assert_eq!(seen.runs[6].outcome.as_ref().unwrap().outcome, OutcomeKind::Hung);
-        assert_eq!(seen.runs[8].outcome.as_ref().unwrap().outcome, OutcomeKind::Failed);
-        // Gone, new, and another one in the place of one.
-        fs::remove_dir_all(sweep.join(run_name(1))).unwrap();
-        record(&sweep, 500, OutcomeKind::Passed);
-        fs::rename(sweep.join(run_name(2)), sweep.join("elsewhere")).unwrap();
-        record(&sweep, 2, OutcomeKind::Crashed);
-        let seen = scan();
-        assert_eq!(anew(&seen), [2, 7, 9, 500]);
-        assert!(seen.runs.iter().all(|run| run.iteration != 1));
-    }
-
-    #[test]
-    fn what_changed_just_now_is_read_again() {
-        let (_place, sweep, cache, later) = recorded();
-        let at = later - 60;
-        scan_at(at, &sweep, Some(&cache)).unwrap();
-        let seen = scan_at(at, &sweep, Some(&cache)).unwrap();
-        assert_eq!((seen.runs.len(), anew(&seen).len()), (120, 120));
-    }
-
-    #[test]
-    fn an_index_of_other_bytes_is_none() {
-        let (_place, sweep, cache, later) = recorded();
-        scan_at(later, &sweep, Some(&cache)).unwrap();
-        let cached = Cached::open(&cache, &INDEXES).unwrap();
-        let name = name_of(&sweep.canonicalize().unwrap());
-        let whole = cached.bytes(&name).unwrap();
-        for bytes in [&whole[..whole.len() / 2], b"", b"{}\n{}", &[0xff; 10]] {
-            cached.write_bytes(&name, bytes);
-            assert_eq!(scan_at(later, &sweep, Some(&cache)).unwrap().runs.len(), 120);
-        }
-    }
-}
+mod tests;

@@ -168,16 +168,18 @@ fn write_rows(dir: &Path, records: &[Record], summary: &str) -> Result<Rebuilt, 
     let mut is_current = known.keys().all(|iteration| there.contains_key(iteration));
     let (mut lines, mut table) = (String::new(), csv_header());
     for (iteration, path) in there {
-        let (exit, outcome) = if let Some(record) = known.get(&iteration) {
-            (record.exit.clone(), Some(record.outcome.clone()))
-        } else {
-            is_current = false;
-            let run = scan::read_run(iteration, path);
-            (run.exit, run.outcome)
+        let mut add = |exit: Option<&Exit>, outcome: &Outcome| {
+            lines += &line(iteration, exit, outcome);
+            table.extend(csv_row(iteration, exit, outcome));
         };
-        if let Some(outcome) = outcome {
-            lines += &line(iteration, exit.as_ref(), &outcome);
-            table.extend(csv_row(iteration, exit.as_ref(), &outcome));
+        if let Some(record) = known.get(&iteration) {
+            add(record.exit.as_ref(), &record.outcome);
+            continue;
+        }
+        is_current = false;
+        let run = scan::read_run(iteration, path);
+        if let Some(outcome) = &run.outcome {
+            add(run.exit.as_ref(), outcome);
         }
     }
     durable::replace(dir, RESULTS, lines.as_bytes())?;

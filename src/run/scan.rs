@@ -97,10 +97,16 @@ pub fn recorded(dir: &Path) -> Result<BTreeSet<u32>, StoreError> {
 
 /// The run directories of a sweep by iteration. Where a number has several (`run7`, `run007`), the tool's own counts.
 pub(super) fn list(dir: &Path) -> Result<BTreeMap<u32, PathBuf>, StoreError> {
+    let runs: Vec<(u32, PathBuf)> = named(dir)?.into_par_iter().filter(|(_, path)| is_run(path)).collect();
+    Ok(runs.into_iter().collect())
+}
+
+/// What is named as a run is, in order; of several with one number the last that is a run counts.
+pub(super) fn named(dir: &Path) -> Result<Vec<(u32, PathBuf)>, StoreError> {
     let failed = |cause| StoreError::io("read", dir, cause);
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(cause) => return Err(failed(cause)),
     };
     let mut named: Vec<(u32, bool, PathBuf)> = Vec::new();
@@ -111,15 +117,20 @@ pub(super) fn list(dir: &Path) -> Result<BTreeMap<u32, PathBuf>, StoreError> {
             named.push((iteration, name == run_name(iteration), entry.path()));
         }
     }
-    let mut runs: Vec<(u32, bool, PathBuf)> = named.into_par_iter().filter(|(_, _, path)| is_run(path)).collect();
-    // Of several with one number the last stays, which is the tool's own.
-    runs.par_sort_unstable();
-    Ok(runs.into_iter().map(|(iteration, _, path)| (iteration, path)).collect())
+    named.par_sort_unstable();
+    Ok(named
+        .into_iter()
+        .map(|(iteration, _, path)| (iteration, path))
+        .collect())
 }
 
 /// Whether a directory holds anything: the script made the directory first and filled it afterwards, and an empty one
 /// says nothing. A directory that this user may not read counts as a run: it must not be replaced.
 pub(super) fn is_run(path: &Path) -> bool {
+    // One call tells it of nearly all.
+    if path.join(OUTCOME).symlink_metadata().is_ok() {
+        return true;
+    }
     match fs::read_dir(path) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) => error.kind() == io::ErrorKind::PermissionDenied,

@@ -54,13 +54,7 @@ impl Sweep {
     /// # Errors
     /// [`StoreError::Differs`] where it holds a sweep of something else; a place that cannot be written to.
     pub fn open(logs_dir: &Path, spec: &Spec) -> Result<Sweep, StoreError> {
-        let shown = logs_dir.join(spec.dir_name());
-        for dir in [shown.clone(), shown.join(CLAIMS)] {
-            fs::create_dir_all(&dir).map_err(|cause| StoreError::io("create", &dir, cause))?;
-        }
-        let dir = fs::canonicalize(&shown).map_err(|cause| StoreError::io("open", &shown, cause))?;
-        let mut sweep = Sweep::at(dir, shown);
-        sweep.attempts()?;
+        let mut sweep = Sweep::make(logs_dir.join(spec.dir_name()))?;
         let lock = SharedLock::take(&sweep.dir).map_err(|error| sweep.in_users_words(error))?;
         if !lock.is_held() {
             sweep.notes.push(format!(
@@ -78,6 +72,17 @@ impl Sweep {
         sweep.admit(spec).map_err(|error| sweep.in_users_words(error))?;
         // Errors are ignored: results do not depend on the log of events.
         let _ = durable::end_torn_line(&sweep.dir.join(EVENTS));
+        Ok(sweep)
+    }
+
+    /// Makes the directory.
+    pub(super) fn make(shown: PathBuf) -> Result<Sweep, StoreError> {
+        for dir in [shown.clone(), shown.join(CLAIMS)] {
+            fs::create_dir_all(&dir).map_err(|cause| StoreError::io("create", &dir, cause))?;
+        }
+        let dir = fs::canonicalize(&shown).map_err(|cause| StoreError::io("open", &shown, cause))?;
+        let sweep = Sweep::at(dir, shown);
+        sweep.attempts()?;
         Ok(sweep)
     }
 
@@ -245,19 +250,28 @@ impl Sweep {
 
     /// Makes the directory of an attempt that waits for its turn: nobody takes it for one that runs.
     pub fn new_standby(&self, claim: &Claim) -> Result<AttemptDir, StoreError> {
+        let dir = self.new_unclaimed(claim.iteration)?;
+        self.stand_by(claim, &dir);
+        Ok(dir)
+    }
+
+    /// Notes that an attempt waits for its turn.
+    pub fn stand_by(&self, claim: &Claim, attempt: &AttemptDir) {
+        self.describe(claim, attempt, true);
+    }
+
+    /// Makes the directory of an attempt at an iteration that is still to be claimed.
+    pub fn new_unclaimed(&self, iteration: u32) -> Result<AttemptDir, StoreError> {
         // Earlier attempts are still there: of this process, and of one that had the same process id.
         for number in 1.. {
-            let name = format!("{}.{}-{number}", run_name(claim.iteration), self.stamp);
+            let name = format!("{}.{}-{number}", run_name(iteration), self.stamp);
             match AttemptDir::create(&self.dir, name, self.max_log) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(cause) => {
                     let error = StoreError::io("create an attempt in", &self.dir.join(ATTEMPTS), cause);
                     return Err(self.in_users_words(error));
                 }
-                Ok(dir) => {
-                    self.describe(claim, &dir, true);
-                    return Ok(dir);
-                }
+                Ok(dir) => return Ok(dir),
             }
         }
         unreachable!("four thousand million attempts do not fit on a disk")

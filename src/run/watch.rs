@@ -1,16 +1,15 @@
 //! What is being run now, by whichever process: claims that are held, and the logs of their attempts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 
 use super::claim::{self, ClaimNote};
 use super::layout::{ATTEMPTS, CLAIMS, LOG, OLD_LOG};
-use super::{RunDir, StoreError, durable, scan};
+use super::{RunDir, StoreError, durable};
 use crate::proc;
 
 /// How much of the end of a log is looked at for its last line.
@@ -29,27 +28,6 @@ pub struct InFlight {
     pub attempt: Option<PathBuf>,
     /// The last line of its log that is not blank, as printed.
     pub last_line: Option<String>,
-}
-
-/// Directory and time of change of a recorded iteration: another judgement, or another run in its place, has another
-/// stamp.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunStamp {
-    pub dir: PathBuf,
-    changed: Option<SystemTime>,
-}
-
-/// The recorded iterations of a sweep.
-pub fn stamps(sweep: &Path) -> Result<BTreeMap<u32, RunStamp>, StoreError> {
-    let stamp = |dir: PathBuf| RunStamp {
-        changed: fs::metadata(&dir).and_then(|found| found.modified()).ok(),
-        dir,
-    };
-    let runs = scan::list(sweep)?;
-    Ok(runs
-        .into_iter()
-        .map(|(iteration, dir)| (iteration, stamp(dir)))
-        .collect())
 }
 
 /// The console log of a run or an attempt.

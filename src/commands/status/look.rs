@@ -1,15 +1,16 @@
-//! The status of one sweep at this moment. A recorded iteration is read once and again only when it changes, so that
-//! `status --follow` is cheap over ten thousand iterations.
+//! The status of one sweep at this moment. Of a recorded iteration only its judgement is looked at, and read again when it
+//! changes, so that `status` is cheap over ten thousand iterations.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
+use crate::backend;
 use crate::commands::judged_sweep::CONFIDENCE;
 use crate::judge::Verdict;
 use crate::report::shown::short;
-use crate::run::{self, InFlight, RunStamp, StoreError};
+use crate::run::{self, Brief, InFlight, StoreError};
 use crate::spec::Spec;
 use crate::stats::durations::Spread;
 use crate::stats::{Count, Method, Rate};
@@ -20,17 +21,9 @@ const MOST_LATEST: usize = 200;
 
 #[derive(Debug, Default)]
 pub(super) struct Watched {
-    sweeps: BTreeMap<PathBuf, BTreeMap<u32, (RunStamp, Brief)>>,
+    sweeps: BTreeMap<PathBuf, Vec<Brief>>,
     /// Answers that `--retry` set aside, by directory: they change no more.
-    replaced: BTreeMap<PathBuf, Brief>,
-}
-
-/// What a status tells of one recorded iteration.
-#[derive(Debug)]
-struct Brief {
-    /// `None` for an iteration without a judgement.
-    outcome: Option<Latest>,
-    duration_s: Option<f64>,
+    replaced: BTreeMap<PathBuf, Option<Latest>>,
 }
 
 impl Watched {
@@ -39,18 +32,11 @@ impl Watched {
         let in_flight = run::in_flight(dir)?;
         let spec = run::spec(dir).unwrap_or_default();
         let runs = self.sweeps.entry(dir.to_owned()).or_default();
-        let there = run::stamps(dir)?;
-        runs.retain(|iteration, (stamp, _)| there.get(iteration).is_some_and(|now| now == stamp));
-        for (iteration, stamp) in there {
-            runs.entry(iteration).or_insert_with(|| {
-                let brief = brief(iteration, stamp.dir.clone());
-                (stamp, brief)
-            });
-        }
+        *runs = run::look(dir, std::mem::take(runs), backend::cache().as_deref())?;
         let mut replaced = Vec::new();
         for (iteration, path) in run::replaced(dir) {
             let known = self.replaced.entry(path.clone());
-            replaced.extend(known.or_insert_with(|| brief(iteration, path)).outcome.clone());
+            replaced.extend(known.or_insert_with(|| latest(iteration, path)).clone());
         }
         Ok(status(dir, in_flight, spec.as_ref(), runs, &replaced))
     }
@@ -60,40 +46,43 @@ impl Watched {
     }
 }
 
-fn brief(iteration: u32, dir: PathBuf) -> Brief {
+/// What a run came to; `None` without a judgement.
+fn latest(iteration: u32, dir: PathBuf) -> Option<Latest> {
     let run = run::read_run(iteration, dir);
-    Brief {
-        duration_s: run.exit.and_then(|exit| exit.duration_s),
-        outcome: run.outcome.map(|outcome| Latest {
-            iteration,
-            verdict: outcome.verdict,
-            outcome: outcome.outcome,
-            categories: outcome.categories,
-            failing_tests: outcome.failing_tests,
-            dir: run.dir.display().to_string(),
-        }),
-    }
+    let outcome = run.outcome?;
+    Some(Latest {
+        iteration,
+        verdict: outcome.verdict,
+        outcome: outcome.outcome,
+        categories: outcome.categories,
+        failing_tests: outcome.failing_tests,
+        dir: run.dir.display().to_string(),
+    })
 }
 
 fn status(
     dir: &Path,
     in_flight: Vec<InFlight>,
     spec: Option<&Spec>,
-    runs: &BTreeMap<u32, (RunStamp, Brief)>,
+    runs: &[Brief],
     replaced: &[Latest],
 ) -> SweepStatus {
     let recorded = runs.len() as u64;
-    let outcomes = || runs.values().filter_map(|(_, brief)| brief.outcome.as_ref());
-    let n_with = |verdict| n_with(outcomes(), verdict);
+    let judged = || runs.iter().filter_map(|run| Some((run, run.outcome?.verdict())));
+    let n_with = |verdict| judged().filter(|(_, own)| *own == verdict).count() as u64;
     let mut by_category: BTreeMap<String, u64> = BTreeMap::new();
-    for category in outcomes().chain(replaced).flat_map(|outcome| &outcome.categories) {
+    let asked_again = replaced.iter().map(|answer| &answer.categories);
+    for category in judged().map(|(run, _)| &run.categories).chain(asked_again).flatten() {
         *by_category.entry(category.clone()).or_default() += 1;
     }
-    let durations = runs.values().filter_map(|(_, brief)| brief.duration_s).collect();
-    let mut latest: Vec<Latest> = outcomes().rev().take(MOST_LATEST).cloned().collect();
+    let durations = runs.iter().filter_map(|run| run.duration_s).collect();
+    let last = judged().rev().take(MOST_LATEST);
+    let mut latest: Vec<Latest> = last
+        .filter_map(|(run, _)| latest(run.iteration, run.dir(dir)))
+        .collect();
     latest.reverse();
     let now = Utc::now();
-    let n_asked_again = |verdict| self::n_with(replaced.iter(), verdict);
+    let n_asked_again = |verdict| replaced.iter().filter(|answer| answer.verdict == verdict).count() as u64;
     let (failed, passed) = (n_asked_again(Verdict::Failed), n_asked_again(Verdict::Passed));
     let is_stopped = spec.is_some_and(|spec| spec.stop_rule().is_some());
     let rate = rate(
@@ -113,7 +102,10 @@ fn status(
         by_category,
         in_flight: in_flight
             .into_iter()
-            .filter(|running| !runs.contains_key(&running.iteration))
+            .filter(|running| {
+                runs.binary_search_by_key(&running.iteration, |run| run.iteration)
+                    .is_err()
+            })
             .map(|running| describe(running, now))
             .collect(),
         usual_s: Spread::of(durations).map(|spread| spread.median),
@@ -124,10 +116,6 @@ fn status(
     };
     status.estimate();
     status
-}
-
-fn n_with<'a>(outcomes: impl Iterator<Item = &'a Latest>, verdict: Verdict) -> u64 {
-    outcomes.filter(|outcome| outcome.verdict == verdict).count() as u64
 }
 
 /// The interval of a sweep that runs allows for being watched.
