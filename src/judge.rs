@@ -30,7 +30,7 @@ use std::io::{self, BufRead};
 pub use exit::{EndedBy, Ending, Exit, Kept, Usage};
 pub use outcome::{Counts, Crash, CrashKind, Evidence, Outcome, OutcomeKind, Verdict};
 pub use record::Record;
-pub use signature::{Hit, Scope, SessionMode, Severity, Signature, SignatureSet};
+pub use signature::{BUILT_IN, Hit, Scope, SessionMode, Severity, Signature, SignatureSet};
 pub use signature_file::SignatureError;
 
 use self::facts::Facts;

@@ -1,9 +1,12 @@
-//! Signatures: the rules of `signatures/*.toml`, read strictly, compiled once, searched many at a time.
+//! Signatures: the rules of `signatures/*.toml`, read strictly, compiled when the first text is searched, which most commands
+//! never do.
 
-use regex::{Regex, RegexSet, RegexSetBuilder};
+use std::sync::OnceLock;
+
+use regex::{RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 
-use super::signature_file::{SignatureError, WireFile, compile, enclosing_id, place};
+use super::signature_file::{Pattern, SignatureError, WireFile, enclosing_id, place, signature};
 use crate::spec::words::words;
 
 words! {
@@ -83,11 +86,11 @@ pub struct Signature {
     pub file: String,
     /// Line it begins on, from 1.
     pub line: usize,
-    pub(super) any: Vec<Regex>,
-    pub(super) failure_any: Vec<Regex>,
-    pub(super) log_any: Vec<Regex>,
-    pub(super) last: Vec<Regex>,
-    pub(super) not: Vec<Regex>,
+    pub(super) any: Vec<Pattern>,
+    pub(super) failure_any: Vec<Pattern>,
+    pub(super) log_any: Vec<Pattern>,
+    pub(super) last: Vec<Pattern>,
+    pub(super) not: Vec<Pattern>,
 }
 
 /// A place where a signature matched.
@@ -111,7 +114,7 @@ struct Search {
 #[derive(Clone, Debug)]
 pub struct SignatureSet {
     signatures: Vec<Signature>,
-    searches: Vec<Search>,
+    searches: [OnceLock<Search>; Scope::ALL.len()],
 }
 
 /// The files of `signatures/`, as they were when this was built.
@@ -128,11 +131,28 @@ impl SignatureSet {
             .iter()
             .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
             .collect();
-        SignatureSet::parse(&files).expect("the built-in signatures are valid")
+        SignatureSet::read(&files).expect("the built-in signatures are valid")
     }
 
-    /// Reads signature files: pairs of a name for messages and the file's text.
+    /// Reads signature files: pairs of a name for messages and the file's text. All patterns are compiled, so that an
+    /// invalid one is told.
     pub fn parse(files: &[(String, String)]) -> Result<SignatureSet, SignatureError> {
+        let set = SignatureSet::read(files)?;
+        set.signatures.iter().try_for_each(Signature::check)?;
+        for scope in Scope::ALL.iter().copied() {
+            let _ = set.searches[scope.index()].set(search(&set.signatures, scope)?);
+        }
+        Ok(set)
+    }
+
+    /// Compiles all that the first judgement would.
+    pub fn compile(&self) {
+        for scope in Scope::ALL.iter().copied() {
+            self.search(scope);
+        }
+    }
+
+    fn read(files: &[(String, String)]) -> Result<SignatureSet, SignatureError> {
         let mut signatures: Vec<Signature> = Vec::new();
         for (file, text) in files {
             let wire: WireFile = toml::from_str(text).map_err(|error| {
@@ -140,7 +160,7 @@ impl SignatureSet {
                 place(file, text, &span, enclosing_id(text, span.start), error.message())
             })?;
             for wire in wire.signature {
-                let signature = compile(file, text, wire)?;
+                let signature = signature(file, text, wire)?;
                 if let Some(other) = signatures.iter().find(|other| other.id == signature.id) {
                     let message = format!(
                         "`{}` is already defined in `{}`, line {}",
@@ -157,10 +177,17 @@ impl SignatureSet {
                 signatures.push(signature);
             }
         }
-        let searches = (Scope::ALL.iter())
-            .map(|scope| search(&signatures, *scope))
-            .collect::<Result<_, _>>()?;
-        Ok(SignatureSet { signatures, searches })
+        Ok(SignatureSet {
+            signatures,
+            searches: Default::default(),
+        })
+    }
+
+    fn search(&self, scope: Scope) -> &Search {
+        self.searches[scope.index()].get_or_init(|| {
+            search(&self.signatures, scope)
+                .expect("patterns are checked when they are read, the built-in ones by a test")
+        })
     }
 
     /// The signature of a category.
@@ -184,13 +211,14 @@ impl SignatureSet {
     /// Whether any signature looks in this scope.
     #[must_use]
     pub fn has(&self, scope: Scope) -> bool {
-        !self.searches[scope.index()].owners.is_empty()
+        let mut signatures = self.signatures.iter();
+        signatures.any(|signature| signature.scope.contains(&scope) && !signature.patterns(scope).is_empty())
     }
 
     /// The signatures that match a text, each once, in file order.
     #[must_use]
     pub fn find(&self, scope: Scope, is_xdist: bool, text: &str) -> Vec<Hit> {
-        let search = &self.searches[scope.index()];
+        let search = self.search(scope);
         let mut hits: Vec<Hit> = Vec::new();
         for pattern in search.set.matches(text) {
             let (index, place) = search.owners[pattern];
@@ -200,10 +228,10 @@ impl SignatureSet {
                 SessionMode::Serial => !is_xdist,
                 SessionMode::Xdist => is_xdist,
             };
-            if !holds || signature.not.iter().any(|not| not.is_match(text)) {
+            if !holds || signature.not.iter().any(|not| not.regex().is_match(text)) {
                 continue;
             }
-            let Some(found) = signature.patterns(scope)[place].find(text) else {
+            let Some(found) = signature.patterns(scope)[place].regex().find(text) else {
                 continue;
             };
             match hits.iter_mut().find(|hit| hit.signature == index) {
@@ -224,7 +252,7 @@ impl SignatureSet {
         self.signatures
             .iter()
             .enumerate()
-            .filter(|(_, signature)| signature.last.iter().any(|last| last.is_match(line)))
+            .filter(|(_, signature)| signature.last.iter().any(|last| last.regex().is_match(line)))
             .map(|(index, _)| index)
             .collect()
     }
@@ -277,7 +305,25 @@ impl SignatureSet {
 }
 
 impl Signature {
-    fn patterns(&self, scope: Scope) -> &[Regex] {
+    /// Compiles every pattern.
+    fn check(&self) -> Result<(), SignatureError> {
+        let patterns = [&self.any, &self.not, &self.failure_any, &self.log_any, &self.last];
+        let invalid = |pattern: &Pattern, message: String| SignatureError {
+            file: self.file.clone(),
+            line: pattern.place.0,
+            column: pattern.place.1,
+            id: Some(self.id.clone()),
+            message,
+        };
+        for pattern in patterns.into_iter().flatten() {
+            pattern.check().map_err(|message| invalid(pattern, message))?;
+        }
+        let words = "the pattern matches an empty text, so it would match everything";
+        let empty = self.any.iter().find(|pattern| pattern.regex().is_match(""));
+        empty.map_or(Ok(()), |pattern| Err(invalid(pattern, words.to_owned())))
+    }
+
+    fn patterns(&self, scope: Scope) -> &[Pattern] {
         match scope {
             Scope::TestLog if !self.log_any.is_empty() => &self.log_any,
             Scope::Failure if !self.failure_any.is_empty() => &self.failure_any,
@@ -294,7 +340,7 @@ fn search(signatures: &[Signature], scope: Scope) -> Result<Search, SignatureErr
             continue;
         }
         for (place, pattern) in signature.patterns(scope).iter().enumerate() {
-            patterns.push(pattern.as_str());
+            patterns.push(&pattern.source);
             owners.push((index, place));
         }
     }

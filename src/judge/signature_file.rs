@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
@@ -82,7 +83,40 @@ pub(super) struct WireFile {
     pub(super) signature: Vec<Spanned<WireSignature>>,
 }
 
-pub(super) fn compile(file: &str, text: &str, wire: Spanned<WireSignature>) -> Result<Signature, SignatureError> {
+/// A pattern, compiled when it is first searched for.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern {
+    pub(super) source: String,
+    /// Line and column in its file, from 1.
+    pub(super) place: (usize, usize),
+    compiled: OnceLock<Regex>,
+}
+
+impl Pattern {
+    fn build(&self) -> Result<Regex, regex::Error> {
+        RegexBuilder::new(&self.source).multi_line(true).build()
+    }
+
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let compiled = self.build().map_err(|error| regex_message(&error))?;
+        let _ = self.compiled.set(compiled);
+        Ok(())
+    }
+
+    pub(super) fn regex(&self) -> &Regex {
+        let compiled = || {
+            self.build()
+                .expect("patterns are checked when they are read, the built-in ones by a test")
+        };
+        self.compiled.get_or_init(compiled)
+    }
+}
+
+pub(super) fn signature(file: &str, text: &str, wire: Spanned<WireSignature>) -> Result<Signature, SignatureError> {
     let (line, _) = position(text, wire.span().start);
     let wire = wire.into_inner();
     let id = wire.id.get_ref().clone();
@@ -103,33 +137,18 @@ pub(super) fn compile(file: &str, text: &str, wire: Spanned<WireSignature>) -> R
     if wire.any.is_empty() && wire.last.is_empty() && wire.log_any.is_empty() && wire.failure_any.is_empty() {
         return fail(wire.id.span(), "`any` is empty, so it could never match");
     }
-    let build = |patterns: &[Spanned<String>]| -> Result<Vec<Regex>, SignatureError> {
-        patterns
-            .iter()
-            .map(|pattern| {
-                let source = pattern.get_ref();
-                let source = if wire.multi_line {
-                    format!("(?s){source}")
-                } else {
-                    source.clone()
-                };
-                RegexBuilder::new(&source)
-                    .multi_line(true)
-                    .build()
-                    .map_err(|error| place(file, text, &pattern.span(), Some(id.clone()), &regex_message(&error)))
-            })
-            .collect()
+    let patterns = |written: Vec<Spanned<String>>| -> Vec<Pattern> {
+        let pattern = |written: Spanned<String>| Pattern {
+            place: position(text, written.span().start),
+            source: if wire.multi_line {
+                format!("(?s){}", written.get_ref())
+            } else {
+                written.into_inner()
+            },
+            compiled: OnceLock::new(),
+        };
+        written.into_iter().map(pattern).collect()
     };
-    let (any, not) = (build(&wire.any)?, build(&wire.not)?);
-    let (failure_any, log_any, last) = (build(&wire.failure_any)?, build(&wire.log_any)?, build(&wire.last)?);
-    for (pattern, compiled) in wire.any.iter().zip(&any) {
-        if compiled.is_match("") {
-            return fail(
-                pattern.span(),
-                "the pattern matches an empty text, so it would match everything",
-            );
-        }
-    }
     Ok(Signature {
         title: wire.title,
         scope: wire.scope.into_inner(),
@@ -141,11 +160,11 @@ pub(super) fn compile(file: &str, text: &str, wire: Spanned<WireSignature>) -> R
         rejects: wire.rejects,
         file: file.to_owned(),
         line,
-        any,
-        failure_any,
-        log_any,
-        last,
-        not,
+        any: patterns(wire.any),
+        failure_any: patterns(wire.failure_any),
+        log_any: patterns(wire.log_any),
+        last: patterns(wire.last),
+        not: patterns(wire.not),
         id,
     })
 }

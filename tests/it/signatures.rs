@@ -1,11 +1,20 @@
 //! The signature files: their examples hold, their ids are the taxonomy's, and no two rules take each other's examples.
 
-use reproduce_flaky::judge::SignatureSet;
+use reproduce_flaky::judge::{BUILT_IN, SignatureSet};
 
 #[test]
 fn every_signature_matches_its_examples_and_no_rejected_text() {
     let failing = SignatureSet::built_in().failing_examples();
     assert!(failing.is_empty(), "{}", failing.join("\n"));
+}
+
+#[test]
+fn every_pattern_of_the_built_in_signatures_is_valid() {
+    let files: Vec<(String, String)> = BUILT_IN
+        .iter()
+        .map(|(name, text)| ((*name).into(), (*text).into()))
+        .collect();
+    SignatureSet::parse(&files).unwrap();
 }
 
 #[test]
