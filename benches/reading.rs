@@ -2,8 +2,10 @@
 //! they replace, in one run on one machine.
 //!
 //! `cargo bench --bench reading [-- MEGABYTES ITERATIONS KILOBYTES]`: size of the tree that is classified, number of
-//! recorded iterations and size of each one's log; 2000, 10000 and what pytest itself prints unless told otherwise. The
-//! peers take turns; each figure is a ratio of medians of five runs, our time over theirs. ripgrep searches for the
+//! recorded iterations and size of each one's log; 2000, 10000 and what pytest itself prints unless told otherwise; with 0
+//! megabytes nothing is classified. The peers take turns; each figure is the median of the ratios of five pairs, our time
+//! over theirs, with their range. How long the page of all iterations takes to open is measured where Chromium is in
+//! `PATH`, or named by `CHROMIUM`. ripgrep searches for the
 //! patterns of the built-in signatures (`rg -c -f`), both with the threads they take by themselves. Without ripgrep that
 //! part is left out, and said to be.
 
@@ -40,7 +42,9 @@ fn main() {
     let iterations = numbers.get(1).copied().unwrap_or(10_000);
     let log_size = numbers.get(2).copied().unwrap_or(0) * 1000;
     let dir = tempfile::tempdir().unwrap();
-    classification(dir.path(), megabytes);
+    if megabytes > 0 {
+        classification(dir.path(), megabytes);
+    }
     recorded(dir.path(), iterations, log_size);
 }
 
@@ -106,37 +110,68 @@ fn recorded(dir: &Path, iterations: usize, log_size: usize) {
         || command(TOOL, &["compare", before, after]),
         both,
     );
+    race(
+        "the pipelines of grep",
+        || command(TOOL, &["status", before]),
+        || pipelines(before),
+    );
     let peak = peak_memory_mb(&["status", "--logs-dir", path(dir)]);
     println!("  status of both: {peak} MB of memory at most");
+    page(dir, before);
 }
 
-/// Runs two commands in turn and prints the ratio of their median times.
+/// How long a browser takes to open the page of a sweep: read, laid out and painted.
+fn page(dir: &Path, sweep: &str) {
+    let browser = std::env::var("CHROMIUM").unwrap_or_else(|_| "chromium".to_owned());
+    if Command::new(&browser).arg("--version").output().is_err() {
+        println!("  the page: left out, there is no chromium here");
+        return;
+    }
+    let file = dir.join("report.html");
+    let words = ["summary", sweep, "--format", "html", "-o", path(&file)];
+    assert!(command(TOOL, &words).status().unwrap().success());
+    let open = || {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/browser.py");
+        let output = Command::new("python3")
+            .args([script, &browser, path(&file)])
+            .output()
+            .unwrap();
+        let seen: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        seen["open_s"].as_f64().unwrap()
+    };
+    let mut taken: Vec<f64> = (0..ROUNDS).map(|_| open()).collect();
+    taken.sort_by(f64::total_cmp);
+    println!(
+        "  the page ({:.1} MB) opens in {:.2} s ({:.2}-{:.2})",
+        fs::metadata(&file).unwrap().len() as f64 / 1e6,
+        taken[ROUNDS / 2],
+        taken[0],
+        taken[ROUNDS - 1]
+    );
+}
+
+/// Runs two commands in turn and prints the median of the ratios of their times.
 fn race(peer: &str, ours: impl Fn() -> Command, theirs: impl Fn() -> Command) {
-    let [mut our_times, mut their_times] = [Vec::new(), Vec::new()];
     time(ours());
     time(theirs());
-    for _ in 0..ROUNDS {
-        our_times.push(time(ours()));
-        their_times.push(time(theirs()));
-    }
-    our_times.sort();
-    their_times.sort();
-    let (ours_s, theirs_s) = (
-        our_times[ROUNDS / 2].as_secs_f64(),
-        their_times[ROUNDS / 2].as_secs_f64(),
-    );
+    let mut pairs: Vec<(f64, f64)> = (0..ROUNDS).map(|_| (time(ours()), time(theirs()))).collect();
+    pairs.sort_by(|one, other| (one.0 / one.1).total_cmp(&(other.0 / other.1)));
+    let ratio = |at: usize| pairs[at].0 / pairs[at].1;
+    let (ours_s, theirs_s) = pairs[ROUNDS / 2];
     let name = ours().get_args().next().unwrap().to_string_lossy().into_owned();
     println!(
-        "  {name} {ours_s:.2} s, {peer} {theirs_s:.2} s: ratio {:.2}",
-        ours_s / theirs_s
+        "  {name} {ours_s:.3} s, {peer} {theirs_s:.2} s: ratio {:.2} ({:.2}-{:.2})",
+        ratio(ROUNDS / 2),
+        ratio(0),
+        ratio(ROUNDS - 1)
     );
 }
 
-fn time(mut command: Command) -> Duration {
+fn time(mut command: Command) -> f64 {
     let began = Instant::now();
     let status = command.status().unwrap();
     assert!(status.code().is_some(), "{command:?} was killed");
-    began.elapsed()
+    began.elapsed().as_secs_f64()
 }
 
 /// The most memory that a command of the tool took, as the kernel counts it.

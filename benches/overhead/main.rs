@@ -1,19 +1,20 @@
 //! What a fresh container costs an iteration: this tool against what people use today, in one run.
 //!
-//! `cargo bench --bench overhead [-- --rounds N] [--suites 0,0.5,5] [--jobs 1,2,4]`. Four competitors run the same
-//! sessions over the same image, in turn, in an order drawn anew for each round, so that whatever else the machine does
-//! hits all alike:
+//! `cargo bench --bench overhead [-- --rounds N] [--suites 0,0.5,5] [--jobs 1,2,4] [--sweep N]`. Four competitors run the
+//! same sessions over the same image, in turn, in an order that changes with each round, so that whatever else the machine
+//! does hits all alike:
 //!
 //! - `script`: the loop of `timeout 660 docker run --rm … bash -c "python3 -m pytest … | tee …"` that this tool
 //!   replaces, with `-j N` as N chunks in the background. Its random delay of 0 to 5 s before each start is left out:
 //!   with it the tool would look better than it is.
 //! - `api`: the engine's API and nothing else: create, wait, attach, start, read, inspect, remove.
 //! - `floor`: fork and exec in fresh namespaces, without an engine (`unshare`; root's).
-//! - this tool, with what it does once in a sweep (finding Python, asking the engine, the first container's start and
-//!   the last one's removal, which the others' iterations hide) spread over 100 iterations.
+//! - this tool, from its start to its end: finding Python, asking the engine, the first container's start and the last
+//!   one's removal are in its figures.
 //!
-//! A suite of S seconds is a pytest session that takes S in all; of 0, an empty test, which takes what pytest takes.
-//! The table has medians over the rounds of the ratio of wall times for an iteration, with their range.
+//! A suite of S seconds is a pytest session that takes S in all; of 0, an empty test, which takes what pytest takes. Each
+//! runs a sweep of 16 iterations, or of N. The table has medians over the rounds of the ratio of wall times, with their
+//! range. What the sessions alone take is in it too: no tool can be faster than that.
 //!
 //! Before that, in pairs with `docker run`: from the command to the first line of the first test, once with all that earlier
 //! sweeps have found and once with none of it, and from the session's end to the result; with `--start` nothing else.
@@ -39,9 +40,6 @@ use std::time::Duration;
 use competitors::{Competitor, Work};
 use container::Container;
 
-/// What is done once in a sweep is counted as spread over so many iterations.
-const SWEEP: f64 = 100.0;
-
 fn main() {
     let words: Vec<String> = std::env::args().collect();
     let text = |name: &str, default: &str| -> String {
@@ -59,6 +57,7 @@ fn main() {
         .split(',')
         .map(|word| word.parse().unwrap())
         .collect();
+    let sweep: u32 = text("--sweep", "16").parse().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let Some(container) = Container::of_this_machine(dir.path()) else {
         println!("no container engine answers: nothing can be measured");
@@ -82,7 +81,7 @@ fn main() {
     println!("load before: {}", load());
     println!("an empty pytest session takes {:.2} s here", startup.as_secs_f64());
     println!();
-    println!("| session | `-j` | script, s an iteration | of script: this tool | bare API | floor | of the floor |");
+    println!("| session | `-j` | script, s an iteration | of script: this tool | bare API | floor | sessions alone |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     let mut once = Vec::new();
     for suite in suites {
@@ -93,22 +92,22 @@ fn main() {
                 container: &container,
                 sleep,
                 jobs: *jobs,
-                // Short ones are repeated until starting and stopping at the ends of a series weighs little.
-                iterations: if suite > 2.0 { 4 } else { 24 }.max(*jobs),
+                iterations: sweep,
             };
-            measure(suite, &work, rounds, &mut once);
+            let alone = sleep + startup;
+            measure(suite, &work, alone, rounds, &mut once);
         }
     }
     println!();
     println!(
-        "once a sweep this tool takes {:.2} s (median of {}), which is in its figures as a hundredth for each iteration",
+        "of that this tool takes {:.2} s before the first session and after the last (median of {})",
         median(&once),
         once.len()
     );
     println!("load after: {}", load());
 }
 
-fn measure(suite: f64, work: &Work, rounds: usize, once: &mut Vec<f64>) {
+fn measure(suite: f64, work: &Work, alone: Duration, rounds: usize, once: &mut Vec<f64>) {
     let mut taken: [Vec<f64>; 4] = Default::default();
     for round in 0..rounds {
         for turn in 0..4 {
@@ -118,7 +117,7 @@ fn measure(suite: f64, work: &Work, rounds: usize, once: &mut Vec<f64>) {
             let Some(ran) = Competitor::ALL[at].run(work) else {
                 continue;
             };
-            taken[at].push(ran.an_iteration_s + ran.once_s / SWEEP);
+            taken[at].push(ran.an_iteration_s);
             once.extend((ran.once_s > 0.0).then_some(ran.once_s));
         }
     }
@@ -143,7 +142,7 @@ fn measure(suite: f64, work: &Work, rounds: usize, once: &mut Vec<f64>) {
         ratio(ours, script),
         ratio(api, script),
         ratio(floor, script),
-        ratio(ours, floor)
+        format_args!("{:.2}", alone.as_secs_f64() / f64::from(work.jobs) / median(script))
     );
 }
 
