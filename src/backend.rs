@@ -139,6 +139,11 @@ pub trait Backend: Send + Sync {
         false
     }
 
+    /// Whether the probe has to start a container, and the first attempt's can be made ready beside it.
+    fn is_probed_beside(&self) -> bool {
+        false
+    }
+
     /// Creates an attempt's container ahead of the attempt's turn and stops before pytest. `None` where this backend
     /// prepares nothing, or preparing failed: `start` then does all of the work, and says what is wrong.
     fn prepare<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Option<Box<dyn Prepared>>> {

@@ -251,6 +251,10 @@ impl Backend for Docker {
         self.ahead.is_on()
     }
 
+    fn is_probed_beside(&self) -> bool {
+        self.ahead.is_on() && self.recalled().is_none() && !self.plan.depends_on_home()
+    }
+
     fn prepare<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Option<Box<dyn Prepared>>> {
         async move {
             let holder = self.ahead.program().filter(|_| self.ahead.is_on())?;

@@ -105,9 +105,10 @@ impl Leftovers {
         leftovers
     }
 
-    /// A display that shows nothing and has the removal begin when the first session runs: nothing waits for it then.
-    pub(super) fn after_first_start(&self) -> Box<dyn Reporter> {
-        Box::new(FirstStart(Arc::clone(&self.begin)))
+    /// A display that shows nothing and has the removal, and other work, begin when the first session runs: nothing waits
+    /// for either then.
+    pub(super) fn after_first_start(&self, work: impl FnOnce() + Send + 'static) -> Box<dyn Reporter> {
+        Box::new(FirstStart(Arc::clone(&self.begin), Some(work)))
     }
 
     /// Waits until all is removed.
@@ -117,12 +118,15 @@ impl Leftovers {
     }
 }
 
-struct FirstStart(Arc<Notify>);
+struct FirstStart<F>(Arc<Notify>, Option<F>);
 
-impl Reporter for FirstStart {
+impl<F: FnOnce() + Send> Reporter for FirstStart<F> {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         if matches!(event.kind, EventKind::IterationStarted { .. }) {
             self.0.notify_one();
+            if let Some(work) = self.1.take() {
+                work();
+            }
         }
         Ok(())
     }

@@ -18,11 +18,11 @@ use crate::commands::sweep::args::Args;
 use crate::exit_code::ExitCode;
 use crate::judge::{Outcome, Record, SignatureSet, UNKNOWN, Verdict};
 use crate::message::{hinted, tell, usage};
-use crate::run::Sweep;
+use crate::run::{Founded, Sweep};
 use crate::spec::{EngineKind, Spec};
 use crate::sweep::blocks::{Blocks, Stops};
 use crate::sweep::display;
-use crate::sweep::iteration::{Context, Quiet};
+use crate::sweep::iteration::{Context, Early, Quiet};
 use crate::sweep::scheduler::{self, Arm, Pace};
 use crate::sweep::stop::StopRules;
 use crate::timings;
@@ -31,6 +31,7 @@ mod arms;
 pub(super) mod before;
 pub(super) mod condition_of;
 pub(super) mod dry_run;
+mod early;
 mod end;
 pub mod inherit;
 mod paths;
@@ -76,10 +77,12 @@ async fn sweep(
     let signals = signals()?;
     let leftovers = Leftovers::of(&specs[0]);
     let mut backends: Vec<Arc<dyn Backend>> = Vec::new();
-    let made = match arms(args, settings, specs, &signatures, &mut backends).await {
+    let mut founded = None;
+    let made = match arms(args, settings, specs, &signatures, &mut backends, &mut founded).await {
         Ok(arms) => loud(arms).await,
         Err(error) => Err(error),
     };
+    let is_made = made.is_ok();
     let ran = match made {
         Ok(arms) => {
             let seed = arms[0].context.spec.arm.as_ref().map_or(0, |place| place.seed);
@@ -89,7 +92,9 @@ async fn sweep(
             };
             let mut blocks = Blocks::new(arms, seed, stops);
             let mut displays = display::open(args.display(), args.verbose);
-            displays.push(leftovers.after_first_start());
+            displays.push(leftovers.after_first_start(move || {
+                tokio::task::spawn_blocking(move || signatures.compile());
+            }));
             let ran = scheduler::run(&mut blocks, pace(args), displays, signals).await;
             // The summary is printed before containers are removed: a removal takes longer than the reader should wait.
             ran.and_then(|end| timings::within("summary", || end::finish(args, &blocks, &end)))
@@ -99,6 +104,9 @@ async fn sweep(
     // Also after an error: no container stays.
     for backend in backends {
         timings::of("removal", backend.close()).await;
+    }
+    if let Some(founded) = founded.filter(|_| !is_made) {
+        founded.undo();
     }
     leftovers.end().await;
     if let Some(table) = timings::table() {
@@ -129,10 +137,16 @@ async fn arms(
     specs: Vec<Spec>,
     signatures: &Arc<SignatureSet>,
     backends: &mut Vec<Arc<dyn Backend>>,
+    founded: &mut Option<Founded>,
 ) -> anyhow::Result<Vec<Arc<Arm>>> {
+    let is_alone = specs.len() == 1;
     let mut arms = Vec::new();
     for spec in specs {
-        let probed = Probed::new(args, spec, backends).await?;
+        let backend = open_backend(args, &spec, backends).await?;
+        if is_alone {
+            *founded = early::found(args, settings, &spec, &*backend);
+        }
+        let probed = Probed::ask(args, spec, backend, founded.as_ref()).await?;
         arms.push(timings::within("sweep's directory", || probed.open(args, signatures))?);
     }
     if arms.iter().any(|arm| !arm.missing.is_empty()) {
@@ -146,21 +160,38 @@ pub(super) struct Probed {
     pub(super) spec: Spec,
     pub(super) backend: Arc<dyn Backend>,
     notes: Vec<String>,
+    early: Early,
+}
+
+/// Opens a backend, which is to be closed with the others.
+async fn open_backend(
+    args: &Args,
+    spec: &Spec,
+    backends: &mut Vec<Arc<dyn Backend>>,
+) -> anyhow::Result<Arc<dyn Backend>> {
+    let plugin = Plugin::of(spec);
+    let news = |news: &str| tell(format_args!("{news}"));
+    let opened = timings::of("backend", Box::pin(backend::open(spec, plugin.as_ref(), &news))).await;
+    let backend = opened.map_err(|error| without_image(args, error))?;
+    backends.push(Arc::clone(&backend));
+    Ok(backend)
 }
 
 impl Probed {
-    /// Opens the backend, which is to be closed with the others.
-    pub(super) async fn new(
+    /// Opens the backend, which is to be closed with the others, and asks what it has.
+    pub(super) async fn new(args: &Args, spec: Spec, backends: &mut Vec<Arc<dyn Backend>>) -> anyhow::Result<Probed> {
+        let backend = open_backend(args, &spec, backends).await?;
+        Probed::ask(args, spec, backend, None).await
+    }
+
+    async fn ask(
         args: &Args,
         mut spec: Spec,
-        backends: &mut Vec<Arc<dyn Backend>>,
+        backend: Arc<dyn Backend>,
+        founded: Option<&Founded>,
     ) -> anyhow::Result<Probed> {
-        let plugin = Plugin::of(&spec);
-        let news = |news: &str| tell(format_args!("{news}"));
-        let opened = timings::of("backend", Box::pin(backend::open(&spec, plugin.as_ref(), &news))).await;
-        let backend = opened.map_err(|error| without_image(args, error))?;
-        backends.push(Arc::clone(&backend));
-        let probed = timings::of("probe", backend.probe()).await;
+        let asked = timings::of("probe", early::probe(args, &spec, &backend, founded));
+        let (probed, early) = asked.await;
         let probe = probed.map_err(|error| without_image(args, error))?;
         spec.image_id = Some(probe.image_id);
         spec.versions = probe.versions;
@@ -168,6 +199,7 @@ impl Probed {
             spec,
             backend,
             notes: probe.notes,
+            early,
         })
     }
 
@@ -190,7 +222,8 @@ impl Probed {
         for plugin in RERUNNING.iter().filter(|plugin| versions.contains_key(**plugin)) {
             tell(format_args!("note: {plugin} is active here; reruns are counted apart"));
         }
-        Ok(Arc::new(arm(args, sweep, self.spec, self.backend, signatures)?))
+        let arm = arm(args, sweep, self.spec, (self.backend, self.early), signatures)?;
+        Ok(Arc::new(arm))
     }
 }
 
@@ -210,7 +243,7 @@ fn arm(
     args: &Args,
     sweep: Sweep,
     mut spec: Spec,
-    backend: Arc<dyn Backend>,
+    (backend, early): (Arc<dyn Backend>, Early),
     signatures: &Arc<SignatureSet>,
 ) -> anyhow::Result<Arm> {
     if let Some(retry) = &args.retry {
@@ -234,7 +267,7 @@ fn arm(
         let within = records.filter(|record| args.range().contains(&record.iteration));
         within.map(|record| (record.iteration, record.outcome)).collect()
     };
-    let has = sweep.recorded()?;
+    let has: BTreeSet<u32> = judged.records.iter().map(|record| record.iteration).collect();
     Ok(Arm {
         name: spec.arm.as_ref().map(|place| place.name.clone()),
         range: (args.start, args.end),
@@ -243,6 +276,7 @@ fn arm(
         replaced: within(judged.replaced),
         context: Arc::new(Context {
             quiet,
+            early,
             ..Context::new(sweep, spec, backend, Arc::clone(signatures))
         }),
     })

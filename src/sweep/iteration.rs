@@ -29,8 +29,8 @@ use follow::{Broken, Followed, follow};
 pub use live::Live;
 pub use parts::Parts;
 pub use quiet::Quiet;
-pub use ready::Turn;
 pub(crate) use ready::attempt;
+pub use ready::{Early, Turn};
 use ready::{Ready, attempt_in, make_ready};
 pub use stop::{Cancel, Stop};
 
@@ -49,6 +49,7 @@ pub struct Context {
     pub when_lost: WhenLost,
     /// What iterations are part of, by number, where a search runs them.
     pub parts: Parts,
+    pub early: Early,
 }
 
 impl Context {
@@ -64,6 +65,7 @@ impl Context {
             quiet: Quiet::default(),
             when_lost: WhenLost::TryAgain,
             parts: Parts::default(),
+            early: Early::default(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::cli::{Place, Ran};
-use crate::engine::{DEBIAN, OwnImage, containers_of, daemon, debian, docker};
+use crate::engine::{DEBIAN, OwnImage, containers, containers_of, daemon, debian, docker};
 
 /// A sweep of one iteration over an image, with a cache of its own.
 fn sweep(place: &Place, cache: &Path, image: &str, words: &[&str]) -> Ran {
@@ -134,5 +134,60 @@ fn a_start_waits_for_no_leftovers_and_a_result_for_no_removal() {
         containers_of(&place.path("logs")),
         "",
         "none is left when the tool has ended"
+    );
+}
+
+#[test]
+fn the_first_container_is_made_ready_while_an_unknown_image_is_probed() {
+    if !daemon() || !debian() {
+        return;
+    }
+    let place = Place::passing();
+    let cache = tempfile::tempdir().unwrap();
+    let times = |tag: &str| {
+        let said = sweep(&place, cache.path(), DEBIAN, &["--timings", "-q", "-t", tag]).err();
+        (steps(&said, "probe").remove(0), steps(&said, "engine: create"))
+    };
+    let (probe, created) = times("unknown");
+    assert_eq!(created.len(), 2, "one for the probe, one for the session");
+    assert!(
+        created.iter().all(|create| create[0] < probe[1]),
+        "{probe:?} {created:?}"
+    );
+    let text = fs::read(place.path("logs/serial_unknown/run001/exit.json")).unwrap();
+    let exit: Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(exit["conditions"]["started_ahead"], true);
+    // Of an image that is known no container is asked.
+    let (probe, created) = times("known");
+    assert!(created.len() == 1 && created[0][0] >= probe[1], "{probe:?} {created:?}");
+}
+
+#[test]
+fn an_image_that_turns_out_not_to_do_leaves_no_directory_and_no_container() {
+    if !daemon() || !debian() {
+        return;
+    }
+    let place = Place::passing();
+    let cache = tempfile::tempdir().unwrap();
+    let output = place
+        .command(&[
+            "-i",
+            DEBIAN,
+            "-e",
+            "1",
+            "-E",
+            "PYTHONHOME=/nowhere",
+            "--logs-dir",
+            "new/logs",
+        ])
+        .env("XDG_CACHE_HOME", cache.path())
+        .output();
+    let said = Ran::of(output.unwrap()).exits(1).err();
+    assert!(said.contains("`python3` does not run in image"), "{said}");
+    assert!(!place.path("new").exists());
+    let sweep = place.path("new/logs/serial");
+    assert_eq!(
+        containers(&format!("reproduce-flaky.sweep={}", sweep.display())),
+        Vec::<String>::new()
     );
 }

@@ -16,6 +16,11 @@ use crate::spec::Workspace;
 const REPORT: usize = 16 << 20;
 
 impl Docker {
+    /// What an earlier probe was told.
+    pub(super) fn recalled(&self) -> Option<Toolchain> {
+        known::recall(&self.key(&self.unsupported())?)
+    }
+
     /// What the Python of a container like the sessions' is, asked if it is not known.
     pub(super) async fn examine(&self) -> Result<Toolchain, BackendError> {
         let before = self.unsupported();

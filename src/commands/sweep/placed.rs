@@ -17,6 +17,7 @@ use crate::run::Sweep;
 use crate::spec::{EngineKind, Spec};
 use crate::sweep::blocks::{Blocks, Stops};
 use crate::sweep::display;
+use crate::sweep::iteration::Early;
 use crate::sweep::scheduler::{self, Arm, Placement, Reason};
 use crate::sweep::stop::StopRules;
 
@@ -41,7 +42,13 @@ pub(super) async fn run(
         tell(format_args!("note: {note}"));
     }
     sweep.freeze(spec)?;
-    let arm = arm(args, sweep, spec.clone(), Arc::new(NoBackend), signatures)?;
+    let arm = arm(
+        args,
+        sweep,
+        spec.clone(),
+        (Arc::new(NoBackend), Early::default()),
+        signatures,
+    )?;
     if args.engine == EngineKind::List {
         if !arm.missing.is_empty() {
             before::run(settings).await?;

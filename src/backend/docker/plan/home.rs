@@ -11,13 +11,7 @@ impl Plan {
     /// A mount of the caller's Hugging Face cache, if there is one, where the session's programs look for a cache; and the
     /// value of `HF_HOME` where they need to be told.
     pub(super) fn hf_cache(&self, environment: &Environment) -> Option<(Bind, Option<String>)> {
-        if !self.spec.container.has(Part::HfCache) || !self.is_here {
-            return None;
-        }
-        let source = caller("HF_HOME")
-            .map(PathBuf::from)
-            .or_else(|| Some(PathBuf::from(caller("HOME")?).join(".cache/huggingface")))
-            .filter(|dir| dir.is_absolute() && dir.is_dir())?;
+        let source = self.callers_hf_cache()?;
         match &self.image {
             Image::Host { .. } => {
                 let target = environment
@@ -35,6 +29,21 @@ impl Plan {
                 Some((Bind::read_only(&source, &target), None))
             }
         }
+    }
+
+    fn callers_hf_cache(&self) -> Option<PathBuf> {
+        if !self.spec.container.has(Part::HfCache) || !self.is_here {
+            return None;
+        }
+        caller("HF_HOME")
+            .map(PathBuf::from)
+            .or_else(|| Some(PathBuf::from(caller("HOME")?).join(".cache/huggingface")))
+            .filter(|dir| dir.is_absolute() && dir.is_dir())
+    }
+
+    /// Whether the containers' mounts depend on a home that only a container tells.
+    pub(in crate::backend::docker) fn depends_on_home(&self) -> bool {
+        matches!(self.image, Image::Named { .. }) && self.home.get().is_none() && self.callers_hf_cache().is_some()
     }
 
     /// Home of the container's user: as a container told, else `/root` for root.
