@@ -31,6 +31,7 @@ mod session;
 mod shell;
 mod ssh;
 mod start;
+mod tls;
 mod transport;
 mod unsupported;
 
@@ -44,7 +45,7 @@ use removal::Remover;
 use unsupported::Unsupported;
 
 pub use address::{Place, place};
-pub use engine::{Facts, facts};
+pub use engine::{Facts, NO_LIMITS, facts};
 pub use removal::{Leftover, LeftoverKind, leftovers, reap, reap_iteration};
 pub use shell::interactive_docker_run;
 
@@ -123,6 +124,7 @@ async fn make(spec: &Spec, plugin: Option<&Plugin>, tell: Tell<'_>) -> Result<Do
         let plan = Plan::named(spec, kept.as_deref(), engine.is_here(), &id, config)?;
         (engine, plan, String::new())
     };
+    engine.can_limit(&spec.container)?;
     let engine = Arc::new(engine);
     let unsupported = match engine.socket() {
         Some(socket) => {

@@ -220,7 +220,12 @@ async fn engine(docker_host: Option<&str>) -> Vec<Check> {
         ));
     }
     match &facts.cgroups {
-        Some(version) => checks.push(Check::ok("cgroups", format!("version {version}"))),
+        Some(version) if facts.without.is_empty() => checks.push(Check::ok("cgroups", format!("version {version}"))),
+        Some(version) => {
+            let without = facts.without.join(" and ");
+            let found = format!("version {version}, without {without}");
+            checks.push(Check::limited("cgroups", found, docker::NO_LIMITS));
+        }
         None => checks.push(Check::limited(
             "cgroups",
             "the engine does not say",

@@ -3,6 +3,7 @@
 mod owners;
 mod podman;
 mod removal;
+mod tls;
 mod versions;
 mod workspace;
 

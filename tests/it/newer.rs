@@ -4,7 +4,8 @@ use std::process::Command;
 
 use crate::engine::own::Engine;
 use crate::engine::{DEBIAN, debian};
-use crate::place::night;
+use crate::place::{night, root};
+use crate::slurm::cluster::{NEWER, newer};
 
 /// A test of each promise that an engine has a part in.
 const CORE: [&str; 10] = [
@@ -44,7 +45,7 @@ const ALL: [&str; 15] = [
 
 /// Runs tests of this binary in a process of its own that takes an engine for the machine's.
 #[track_caller]
-fn hold_on(engine: &Engine, words: &[&str], without: &[&str]) {
+fn hold_on(engine: &mut Engine, words: &[&str], without: &[&str]) {
     // The image is the machine's engine's: it takes a minute to make.
     if debian() {
         let copy = format!("docker save {DEBIAN} | docker -H {} load", engine.address());
@@ -57,19 +58,15 @@ fn hold_on(engine: &Engine, words: &[&str], without: &[&str]) {
                 .success()
         );
     }
-    let mut tests = Command::new(std::env::current_exe().unwrap());
+    let mut tests = engine.run(&std::env::current_exe().unwrap());
     tests
         .args(["--test-threads", "2"])
         .args(words)
         .args(without.iter().flat_map(|name| ["--skip", name]))
-        .env("DOCKER_HOST", engine.address())
         .env("RF_REQUIRE", "docker,image,root");
-    if let Some(path) = engine.path() {
-        tests.env("PATH", path);
-    }
     let came = tests.output().unwrap();
     let said = String::from_utf8_lossy(&came.stdout).into_owned() + &String::from_utf8_lossy(&came.stderr);
-    assert!(came.status.success(), "{said}");
+    assert!(came.status.success(), "{said}\n{}", engine.account());
     let ran = said.lines().filter(|line| line.ends_with(" ... ok")).count();
     assert!(!words.contains(&"--exact") || ran == words.len() - 1, "{said}");
 }
@@ -77,12 +74,12 @@ fn hold_on(engine: &Engine, words: &[&str], without: &[&str]) {
 /// Core promises, but for those that an engine cannot keep.
 #[track_caller]
 fn core_on(engine: Option<Engine>, without: &[&str]) {
-    let Some(engine) = engine else { return };
+    let Some(mut engine) = engine else { return };
     let words: Vec<&str> = ["--exact"]
         .into_iter()
         .chain(CORE.into_iter().filter(|name| !without.contains(name)))
         .collect();
-    hold_on(&engine, &words, &[]);
+    hold_on(&mut engine, &words, &[]);
 }
 
 #[test]
@@ -98,20 +95,54 @@ fn podman_5_keeps_the_core_of_the_promises() {
     }
 }
 
+/// A test of each promise that Slurm has a part in.
+const SLURM: [&str; 9] = [
+    "slurm::twenty_iterations_run_four_at_once_on_three_nodes_and_a_failing_one_is_an_answer",
+    "slurm::what_is_cancelled_leaves_no_false_record_and_the_same_command_resumes",
+    "slurm::an_interrupt_detaches_and_the_same_command_comes_back",
+    "slurm::doctor_looks_at_a_node_through_srun",
+    "slurm::nodes::a_node_that_is_set_down_loses_its_iterations_to_the_others",
+    "slurm::nodes::what_an_administrator_requeues_runs_again_and_is_recorded_once",
+    "slurm::nodes::a_power_cut_loses_no_iteration_and_records_none_twice",
+    "slurm::queue::more_iterations_than_an_array_may_have_are_chained_blocks",
+    "slurm::queue::what_sbatch_refuses_is_said_and_nothing_is_left",
+];
+
+#[test]
+fn slurm_24_keeps_the_core_of_the_promises() {
+    if !night() || !root() || newer().is_none() {
+        return;
+    }
+    let mut tests = Command::new(std::env::current_exe().unwrap());
+    tests
+        .args(["--test-threads", "2", "--exact"])
+        .args(SLURM)
+        .env(NEWER, "1")
+        .env("RF_REQUIRE", "slurm,root");
+    let came = tests.output().unwrap();
+    let said = String::from_utf8_lossy(&came.stdout).into_owned() + &String::from_utf8_lossy(&came.stderr);
+    assert!(came.status.success(), "{said}");
+    assert_eq!(
+        said.lines().filter(|line| line.ends_with(" ... ok")).count(),
+        SLURM.len(),
+        "{said}"
+    );
+}
+
 #[test]
 fn docker_26_keeps_every_promise() {
     if night()
-        && let Some(engine) = Engine::docker()
+        && let Some(mut engine) = Engine::docker()
     {
-        hold_on(&engine, &ALL, &[]);
+        hold_on(&mut engine, &ALL, &[]);
     }
 }
 
 #[test]
 fn podman_5_keeps_every_promise() {
     if night()
-        && let Some(engine) = Engine::podman()
+        && let Some(mut engine) = Engine::podman()
     {
-        hold_on(&engine, &ALL, &[]);
+        hold_on(&mut engine, &ALL, &[]);
     }
 }

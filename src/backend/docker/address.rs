@@ -20,6 +20,8 @@ pub struct Place {
     pub why: String,
     /// The other usual places where something listens.
     pub others: Vec<String>,
+    /// Directory of what TLS needs, where that is spoken.
+    pub certificates: Option<PathBuf>,
 }
 
 /// Where an engine is looked for.
@@ -44,10 +46,13 @@ fn find(named: Option<&str>, variable: &dyn Fn(&str) -> Option<String>) -> Resul
         } else {
             host
         };
+        let is_tls = variable("DOCKER_TLS_VERIFY").is_some();
+        let certificates = variable("DOCKER_CERT_PATH").map(PathBuf::from);
         return Ok(Place {
             address,
             why: why.to_owned(),
-            others: Vec::new(),
+            certificates: certificates.or_else(|| config(variable)).filter(|_| is_tls),
+            ..Place::default()
         });
     }
     if let Some(place) = of_context(variable)? {
@@ -63,13 +68,14 @@ fn find(named: Option<&str>, variable: &dyn Fn(&str) -> Option<String>) -> Resul
         return Ok(Place {
             address: format!("unix://{DEFAULT_SOCKET}"),
             why: "nothing listens where engines do".to_owned(),
-            others: Vec::new(),
+            ..Place::default()
         });
     };
     Ok(Place {
         address: format!("unix://{}", path.display()),
         why: format!("{whose}, the first of the usual places"),
         others: listening.map(shown).collect(),
+        certificates: None,
     })
 }
 
@@ -107,12 +113,17 @@ fn listens(path: &Path) -> bool {
     }
 }
 
+/// Directory of docker's own configuration.
+fn config(variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let own = variable("DOCKER_CONFIG").map(PathBuf::from);
+    own.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".docker")))
+}
+
 /// What docker's own configuration names, if it names a context other than the default one.
 fn of_context(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Place>, BackendError> {
-    let config = variable("DOCKER_CONFIG")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(variable("HOME")?).join(".docker")));
-    let Some(config) = config else { return Ok(None) };
+    let Some(config) = config(variable) else {
+        return Ok(None);
+    };
     let read = |path: PathBuf| -> Option<serde_json::Value> {
         serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
     };
@@ -132,23 +143,31 @@ fn of_context(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Place>
     }
     // Docker files a context under the digest of its name.
     let digest = hex(&Sha256::digest(name.as_bytes()));
-    let meta = read(config.join("contexts/meta").join(&digest).join("meta.json"));
-    let host = meta
-        .as_ref()
-        .and_then(|meta| meta.pointer("/Endpoints/docker/Host")?.as_str());
-    let Some(host) = host else {
-        return Err(BackendError::Unfit {
-            what: format!(
-                "docker's context `{name}`, of {why}, is not in `{}`",
-                config.join("contexts").display()
-            ),
-            hint: Some("`docker context ls` lists them; --docker-host ADDRESS needs none".to_owned()),
-        });
+    let meta = read(config.join("contexts/meta").join(&digest).join("meta.json")).unwrap_or_default();
+    let endpoint = &meta["Endpoints"]["docker"];
+    let unfit = |what: &str, hint: &str| BackendError::Unfit {
+        what: format!("docker's context `{name}`, of {why}, {what}"),
+        hint: Some(hint.to_owned()),
     };
+    let Some(host) = endpoint["Host"].as_str() else {
+        let what = format!("is not in `{}`", config.join("contexts").display());
+        return Err(unfit(
+            &what,
+            "`docker context ls` lists them; --docker-host ADDRESS needs none",
+        ));
+    };
+    if endpoint["SkipTLSVerify"] == true {
+        return Err(unfit(
+            "does not check who the engine is (SkipTLSVerify), and this tool always does",
+            "`docker context update NAME --docker host=…,ca=…,cert=…,key=…` names the authority of its certificate",
+        ));
+    }
+    let certificates = config.join("contexts/tls").join(&digest).join("docker");
     Ok(Some(Place {
         address: host.to_owned(),
         why: format!("{why} `{name}`"),
         others: Vec::new(),
+        certificates: certificates.exists().then_some(certificates),
     }))
 }
 
@@ -204,6 +223,31 @@ mod tests {
                 .starts_with("docker's context `gone`, of DOCKER_CONTEXT, is not in `"),
             "{gone}"
         );
+    }
+
+    #[test]
+    fn certificates_of_variables_are_for_addresses_and_those_of_a_context_for_it() {
+        let home = home();
+        let of = |more: &[(&str, &str)]| found(None, home.path(), more).unwrap().certificates;
+        let (host, verify) = (("DOCKER_HOST", "tcp://a:1"), ("DOCKER_TLS_VERIFY", "1"));
+        let path = ("DOCKER_CERT_PATH", "/certificates");
+        assert_eq!(of(&[host, path]), None);
+        assert_eq!(of(&[host, verify, path]), Some("/certificates".into()));
+        assert_eq!(of(&[host, verify]), Some(home.path().join(".docker")));
+        assert_eq!(of(&[verify, path]), None);
+        let context = hex(&Sha256::digest(b"desk"));
+        let own = home.path().join(".docker/contexts/tls").join(&context).join("docker");
+        std::fs::create_dir_all(&own).unwrap();
+        assert_eq!(of(&[verify, path]), Some(own));
+        let described = r#"{"Endpoints":{"docker":{"Host":"tcp://a:1","SkipTLSVerify":true}}}"#;
+        let meta = home
+            .path()
+            .join(".docker/contexts/meta")
+            .join(&context)
+            .join("meta.json");
+        std::fs::write(meta, described).unwrap();
+        let refused = found(None, home.path(), &[]).unwrap_err().to_string();
+        assert!(refused.contains("does not check who the engine is"), "{refused}");
     }
 
     #[test]

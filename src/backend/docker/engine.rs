@@ -8,9 +8,10 @@ use bollard::errors::Error;
 use bollard::models::{SystemInfo, SystemVersion};
 use bollard::{BollardRequest, ClientVersion, Docker};
 
-use super::address;
 use super::transport::{self, Way};
+use super::{address, tls};
 use crate::backend::BackendError;
+use crate::spec::Container;
 use crate::timings;
 
 /// Seconds until the engine must have answered; not how long a session may take, since a wait that has begun to
@@ -23,6 +24,10 @@ const NO_GPUS: [&str; 3] = [
     "unresolvable CDI devices",
     "CDI device injection failed",
 ];
+
+/// What an engine takes to set limits.
+pub const NO_LIMITS: &str = "an engine without root sets limits with control groups of version 2, of which systemd hands \
+                             cpu and memory to this user (Delegate=)";
 
 /// How long an engine that is there may take to say so.
 const PING: Duration = Duration::from_secs(20);
@@ -61,6 +66,8 @@ pub struct Facts {
     pub cgroups: Option<String>,
     /// Storage driver.
     pub storage: Option<String>,
+    /// Flags of limits that it does not set on a container.
+    pub without: Vec<&'static str>,
 }
 
 /// What the engine says about itself, where one answers.
@@ -79,12 +86,13 @@ impl Engine {
 
     /// As [`Engine::connect`], to an address if one is named.
     pub(super) async fn connect_to(named: Option<&str>) -> Result<Engine, BackendError> {
-        let address = address::place(named)?.address;
+        let place = address::place(named)?;
+        let address = place.address.clone();
         let unreachable = |cause: String| BackendError::Unreachable {
             socket: address.clone(),
             cause,
         };
-        let way = Way::to(&address).map_err(unreachable)?;
+        let way = Way::to(&place)?;
         let client = |version: Option<&ClientVersion>| {
             let (way, spoken) = (way.clone(), version.map(ToString::to_string));
             let send = move |request: BollardRequest| transport::send(way.clone(), spoken.clone(), request);
@@ -133,6 +141,28 @@ impl Engine {
         }
     }
 
+    /// Refuses limits that the engine would leave out without a word.
+    pub(super) fn can_limit(&self, container: &Container) -> Result<(), BackendError> {
+        let wanted = [
+            ("--memory", container.memory.is_some()),
+            ("--cpus", container.cpus.is_some()),
+        ];
+        let Some((flag, _)) = wanted
+            .iter()
+            .find(|(flag, is_wanted)| *is_wanted && self.facts.without.contains(flag))
+        else {
+            return Ok(());
+        };
+        let groups = self.facts.cgroups.as_deref().unwrap_or("unknown");
+        Err(BackendError::Unfit {
+            what: format!(
+                "the container engine at `{}` sets no {flag}: its control groups (version {groups}) do not let it",
+                self.address
+            ),
+            hint: Some(NO_LIMITS.to_owned()),
+        })
+    }
+
     /// Whether the engine's paths are this machine's.
     pub(super) fn is_here(&self) -> bool {
         self.socket().is_some()
@@ -155,19 +185,29 @@ fn facts_of(address: &str, version: SystemVersion, info: SystemInfo) -> Facts {
         .iter()
         .flatten()
         .any(|component| component.name.to_lowercase().contains("podman"));
+    let is_rootless = info
+        .security_options
+        .iter()
+        .flatten()
+        .any(|option| option.contains("rootless"));
+    let cgroups = info.cgroup_version.map(|version| version.to_string());
+    // Podman says that it has them, and leaves them out.
+    let has_none = is_rootless && cgroups.as_deref() == Some("1");
+    let limits = [("--memory", info.memory_limit), ("--cpus", info.cpu_cfs_quota)];
     Facts {
         address: address.to_owned(),
         version: version.version.unwrap_or_default(),
         api: version.api_version.unwrap_or_default(),
         name: if is_podman { "Podman" } else { "Docker" }.to_owned(),
-        is_rootless: info
-            .security_options
-            .iter()
-            .flatten()
-            .any(|option| option.contains("rootless")),
+        is_rootless,
         data: info.docker_root_dir.map(PathBuf::from),
-        cgroups: info.cgroup_version.map(|version| version.to_string()),
+        cgroups,
         storage: info.driver,
+        without: limits
+            .into_iter()
+            .filter(|(_, can)| has_none || *can == Some(false))
+            .map(|(flag, _)| flag)
+            .collect(),
     }
 }
 
@@ -222,6 +262,14 @@ fn explain(address: &str, verb: &str, error: &Error) -> BackendError {
                             .to_owned(),
                     ),
                 }
+            } else if message.contains("HTTP request to an HTTPS server") {
+                BackendError::Unfit {
+                    what: format!("the container engine at `{address}` speaks TLS"),
+                    hint: Some(
+                        "set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH, the directory of ca.pem, cert.pem and key.pem"
+                            .to_owned(),
+                    ),
+                }
             } else {
                 refused(message)
             }
@@ -230,6 +278,7 @@ fn explain(address: &str, verb: &str, error: &Error) -> BackendError {
             cause: format!("no answer to `{verb}` in {ANSWER_S} s"),
         },
         other => match io_error(other) {
+            _ if let Some(refusal) = tls::refusal(address, inner(other)) => refusal,
             Some(error) if error.kind() == io::ErrorKind::PermissionDenied => BackendError::Forbidden {
                 socket: address.to_owned(),
             },
@@ -265,8 +314,17 @@ pub(super) fn is_conflict(error: &Error) -> bool {
     }
 }
 
-fn io_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {
-    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref::<io::Error>())
+fn io_error(error: &Error) -> Option<&io::Error> {
+    std::iter::successors(Some(inner(error)), |error| error.source()).find_map(|error| error.downcast_ref())
+}
+
+/// What an error of the client is made of, where it passes for that error itself.
+fn inner(error: &Error) -> &(dyn std::error::Error + 'static) {
+    match error {
+        Error::IOError { err } => err,
+        Error::HyperResponseError { err } => err,
+        other => other,
+    }
 }
 
 fn chain(error: &Error) -> String {
@@ -285,6 +343,21 @@ fn chain(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_that_an_engine_leaves_out_are_refused_and_no_others() {
+        let engine = |answer: &str, rootless: bool| {
+            let mut info: SystemInfo = serde_json::from_str(answer).unwrap();
+            info.security_options = rootless.then(|| vec!["name=rootless".to_owned()]);
+            facts_of("x", SystemVersion::default(), info).without
+        };
+        let one = r#"{"CgroupVersion":"1","MemoryLimit":true,"CpuCfsQuota":true}"#;
+        assert_eq!(engine(one, false), [""; 0]);
+        assert_eq!(engine(one, true), ["--memory", "--cpus"]);
+        let two = r#"{"CgroupVersion":"2","MemoryLimit":true,"CpuCfsQuota":false}"#;
+        assert_eq!(engine(two, true), ["--cpus"]);
+        assert_eq!(engine("{}", false), [""; 0]);
+    }
 
     #[test]
     fn a_full_disk_and_a_refusal_are_told_apart() {

@@ -19,7 +19,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::address::Place;
 use super::ssh::{Login, Said};
+use super::tls::Tls;
+use crate::backend::BackendError;
 
 /// Longest answer: a list of five thousand containers has ten megabytes.
 const ANSWER: u64 = 16 << 20;
@@ -32,28 +35,31 @@ const FRAME: u64 = 16 << 20;
 #[derive(Clone, Debug)]
 pub(super) enum Way {
     Socket(PathBuf),
-    /// Host and port.
-    Port(String),
+    /// Host and port, and how to speak TLS with it.
+    Port(String, Option<Arc<Tls>>),
     Ssh(Arc<Login>),
 }
 
 impl Way {
-    /// To an address as in `DOCKER_HOST`. The error says why there is none.
-    pub(super) fn to(address: &str) -> Result<Way, String> {
-        match address.split_once("://") {
+    /// To where an engine was found.
+    pub(super) fn to(place: &Place) -> Result<Way, BackendError> {
+        let unreachable = |cause: &str| BackendError::Unreachable {
+            socket: place.address.clone(),
+            cause: cause.to_owned(),
+        };
+        match place.address.split_once("://") {
             Some(("unix", path)) if Path::new(path).exists() => Ok(Way::Socket(PathBuf::from(path))),
-            Some(("unix", _)) => Err("no such socket".to_owned()),
-            Some(("tcp" | "http", _))
-                if std::env::var_os("DOCKER_TLS_VERIFY").is_some_and(|value| !value.is_empty()) =>
-            {
-                Err(
-                    "TLS is not supported; ssh://HOST reaches the engine of a machine that you can log in to"
-                        .to_owned(),
-                )
+            Some(("unix", _)) => Err(unreachable("no such socket")),
+            Some(("tcp" | "http", host)) => {
+                let host = host.trim_end_matches('/');
+                let tls = place.certificates.as_deref().map(|dir| Tls::of(host, dir));
+                Ok(Way::Port(host.to_owned(), tls.transpose()?.map(Arc::new)))
             }
-            Some(("tcp" | "http", host)) => Ok(Way::Port(host.trim_end_matches('/').to_owned())),
-            Some(("ssh", login)) => Ok(Way::Ssh(Arc::new(Login::parse(login)?))),
-            _ => Err("only unix://, tcp:// and ssh:// are supported".to_owned()),
+            Some(("ssh", login)) => {
+                let login = Login::parse(login).map_err(|cause| unreachable(&cause))?;
+                Ok(Way::Ssh(Arc::new(login)))
+            }
+            _ => Err(unreachable("only unix://, tcp:// and ssh:// are supported")),
         }
     }
 
@@ -61,7 +67,13 @@ impl Way {
     async fn connect(&self) -> Result<(Box<dyn Stream>, Option<Said>), Error> {
         Ok(match self {
             Way::Socket(path) => (Box::new(UnixStream::connect(path).await?), None),
-            Way::Port(address) => (Box::new(TcpStream::connect(address.as_str()).await?), None),
+            Way::Port(address, tls) => {
+                let stream = TcpStream::connect(address.as_str()).await?;
+                match tls {
+                    Some(tls) => (Box::new(tls.connect(stream).await?), None),
+                    None => (Box::new(stream), None),
+                }
+            }
             Way::Ssh(login) => {
                 let (stream, said) = login.connect()?;
                 (Box::new(stream), Some(said))

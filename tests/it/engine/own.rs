@@ -1,6 +1,6 @@
 //! An engine that a test may stop and start: the machine's own program once more, or one that the machine has not.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -92,7 +92,7 @@ impl Engine {
         if !daemon() || !root() {
             return None;
         }
-        let programs = Programs::of_trixie(Need::Engines, &PACKAGES, &PROGRAMS)?;
+        let programs = Programs::of_trixie(Need::Engines, &PACKAGES, &PROGRAMS, None)?;
         Engine::of(kind, Some(&programs), |_| Vec::new())
     }
 
@@ -109,8 +109,8 @@ impl Engine {
                 .find(|(name, _)| *name == "PATH")
                 .map(|(_, path)| path),
         };
-        fs::write(engine.at("daemon.json"), "{}").unwrap();
-        if kind == Kind::Podman {
+        fs::write(engine.file("daemon.json"), "{}").unwrap();
+        if engine.is_podman() {
             engine.configure_podman(&programs?.dir("programs"));
         }
         engine.up().then_some(engine)
@@ -127,25 +127,34 @@ impl Engine {
              helper_binaries_dir = [\"{programs}\"]\nconmon_path = [\"{programs}/conmon\"]\n\
              init_path = \"{programs}/catatonit\"\n[engine.runtimes]\n{runtime} = [\"{programs}/{runtime}\"]\n"
         );
-        fs::write(self.at("containers.conf"), containers).unwrap();
+        fs::write(self.file("containers.conf"), containers).unwrap();
         let storage = format!("[storage]\ndriver = \"overlay\"\ngraphroot = \"{at}/data\"\nrunroot = \"{at}/exec\"\n");
-        fs::write(self.at("storage.conf"), storage).unwrap();
-        fs::create_dir_all(self.at(".config/containers")).unwrap();
+        fs::write(self.file("storage.conf"), storage).unwrap();
+        fs::create_dir_all(self.file(".config/containers")).unwrap();
         let policy = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
-        fs::write(self.at(".config/containers/policy.json"), policy).unwrap();
+        fs::write(self.file(".config/containers/policy.json"), policy).unwrap();
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    fn is_podman(&self) -> bool {
+        self.kind == Kind::Podman
+    }
+
+    /// One of its files.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     pub(crate) fn address(&self) -> String {
-        format!("unix://{}", self.at("engine.sock").display())
+        format!("unix://{}", self.file("engine.sock").display())
     }
 
-    /// Where its programs are found, before the machine's.
-    pub(crate) fn path(&self) -> Option<&OsStr> {
-        self.path.as_deref()
+    /// A program that takes it for the machine's engine.
+    pub(crate) fn run(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env("DOCKER_HOST", self.address());
+        // Its own programs are found before the machine's.
+        command.envs(self.path.iter().map(|path| ("PATH", path)));
+        command
     }
 
     fn answers(&self) -> bool {
@@ -154,15 +163,18 @@ impl Engine {
             .args(["-H", &self.address(), "version"])
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        UnixStream::connect(self.at("engine.sock")).is_ok() && command.status().unwrap().success()
+        UnixStream::connect(self.file("engine.sock")).is_ok() && command.status().unwrap().success()
     }
 
     /// Without a network namespace of its own, a second daemon would take the bridge of the first one away.
     pub(crate) fn up(&mut self) -> bool {
+        let log = fs::File::options().append(true).create(true).open(self.file("log"));
+        let log = log.unwrap();
         let daemon = self
             .command()
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(self.at("log")).unwrap())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
             .spawn()
             .unwrap();
         self.daemon = Some(daemon);
@@ -170,7 +182,7 @@ impl Engine {
         while !self.answers() {
             let daemon = self.daemon.as_mut().unwrap();
             if daemon.try_wait().unwrap().is_some() || Instant::now() > until {
-                let said = fs::read_to_string(self.at("log")).unwrap_or_default();
+                let said = fs::read_to_string(self.file("log")).unwrap_or_default();
                 skip(
                     if self.kind == Kind::Machines {
                         Need::Dockerd
@@ -188,13 +200,13 @@ impl Engine {
 
     fn command(&self) -> Command {
         let mut command = Command::new("unshare");
+        command.args(["--net", "sh", "-c", "ip link set lo up; exec \"$@\"", "sh"]);
         // Podman's monitor of a container leaves a file where it works.
         command.current_dir(self.dir.path());
-        command.args(["--net", "sh", "-c", "ip link set lo up; exec \"$@\"", "sh"]);
         if let Some(path) = &self.path {
             command.env("PATH", path);
         }
-        if self.kind == Kind::Podman {
+        if self.is_podman() {
             command
                 .args(["podman", "system", "service", "-t", "0", &self.address()])
                 .envs(self.podmans());
@@ -207,7 +219,7 @@ impl Engine {
             ("--exec-root", "exec"),
             ("--pidfile", "pid"),
         ] {
-            command.arg(flag).arg(self.at(name));
+            command.arg(flag).arg(self.file(name));
         }
         command.args(["-H", &self.address()]);
         if self.kind == Kind::Machines {
@@ -222,11 +234,24 @@ impl Engine {
     /// What Podman needs in its environment to read what was written for it.
     fn podmans(&self) -> [(&'static str, PathBuf); 4] {
         [
-            ("HOME", self.at("")),
-            ("CONTAINERS_CONF", self.at("containers.conf")),
-            ("CONTAINERS_STORAGE_CONF", self.at("storage.conf")),
+            ("HOME", self.file("")),
+            ("CONTAINERS_CONF", self.file("containers.conf")),
+            ("CONTAINERS_STORAGE_CONF", self.file("storage.conf")),
             ("PODMAN_IGNORE_CGROUPSV1_WARNING", "1".into()),
         ]
+    }
+
+    /// How it is, and what it said last.
+    pub(crate) fn account(&mut self) -> String {
+        let is = match self.daemon.as_mut().map(|daemon| daemon.try_wait().unwrap()) {
+            Some(None) => "runs".to_owned(),
+            Some(Some(status)) => format!("has ended: {status}"),
+            None => "is not started".to_owned(),
+        };
+        let said = fs::read_to_string(self.file("log")).unwrap_or_default();
+        let lines: Vec<&str> = said.lines().collect();
+        let last = lines[lines.len().saturating_sub(100)..].join("\n");
+        format!("the engine {is}, and said last:\n{last}")
     }
 
     /// Stops it where it is.
@@ -253,6 +278,21 @@ impl Engine {
         }
     }
 
+    /// The same command in its network.
+    pub(crate) fn inside(&self, command: &Command) -> Command {
+        let mut inside = Command::new("nsenter");
+        inside
+            .arg(format!("--net=/proc/{}/ns/net", self.daemon.as_ref().unwrap().id()))
+            .arg(command.get_program())
+            .args(command.get_args())
+            .stdin(Stdio::null())
+            .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        if let Some(dir) = command.get_current_dir() {
+            inside.current_dir(dir);
+        }
+        inside
+    }
+
     /// A sweep of three iterations on it.
     pub(crate) fn sweep(&self, place: &Place, flags: &[&str]) -> Command {
         let host = ["--image", "host", "--progress", "none", "--network", "none", "-e", "3"];
@@ -264,11 +304,14 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        if self.kind == Kind::Podman {
+        if self.is_podman() {
             // Its containers outlive the service.
-            let mut podman = Command::new("podman");
-            podman.args(["rm", "-af", "-t", "0"]).envs(self.podmans());
-            let _ = podman.env("PATH", self.path.as_deref().unwrap_or_default()).output();
+            let mut podman = self.run(Path::new("podman"));
+            podman
+                .args(["rm", "-af", "-t", "0"])
+                .envs(self.podmans())
+                .env_remove("DOCKER_HOST");
+            let _ = podman.output();
         }
         self.down();
         // What a daemon that ended in a hurry left mounted would keep its directory from being removed.
