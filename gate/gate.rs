@@ -20,11 +20,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Command, ExitStatus, exit};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, thread};
 
+mod groups;
 mod starve;
 
 /// How long processes that the session left may take to be gone after a KILL, before the engine is trusted with them.
@@ -221,7 +223,7 @@ fn end(mut report: UnixStream, status: ExitStatus, started: SystemTime, forwarde
          system_us={} max_rss_kb={}",
         status.signal().unwrap_or(0),
         i32::from(is_gone),
-        oom_kills(),
+        groups::oom_kills(Path::new("/")),
         micros(started),
         micros(finished),
         usage.user_us,
@@ -247,19 +249,6 @@ fn end_the_rest() -> bool {
         sys::wait_for_child(Duration::from_millis(5));
     }
     true
-}
-
-/// How many processes of this container the memory limit has killed; -1 where that cannot be read.
-fn oom_kills() -> i64 {
-    [
-        "/sys/fs/cgroup/memory.events",
-        "/sys/fs/cgroup/memory/memory.oom_control",
-    ]
-    .iter()
-    .filter_map(|path| fs::read_to_string(path).ok())
-    .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
-    .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
-    .unwrap_or(-1)
 }
 
 fn micros(time: SystemTime) -> u128 {

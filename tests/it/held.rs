@@ -1,5 +1,8 @@
 //! Containers that are held at a gate: who may answer for one, what it gets to see, and which ends are its own.
 
+#[path = "../../gate/groups.rs"]
+mod groups;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
