@@ -63,11 +63,14 @@ pub(super) fn step_by_step(dir: BorrowedFd<'_>, below: &Path, flags: OFlags, mod
 #[cfg(target_os = "linux")]
 pub(super) fn regular(dir: BorrowedFd<'_>, below: &Path, flags: OFlags) -> io::Result<File> {
     let found = beneath(dir, below, OFlags::PATH, Mode::empty())?;
-    is_regular(&found)?;
     let held = format!("/proc/self/fd/{}", found.as_raw_fd());
-    let opened = match rustix::fs::open(held, flags | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
-        // Without /proc the file is opened again by its name.
-        Err(Errno::NOENT) => {
+    let opened = is_regular(&found).and_then(|()| {
+        let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(held, flags, Mode::empty())?)
+    });
+    let opened = match opened {
+        // Without /proc, and where another machine has replaced the file, it is opened again by its name.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::STALE)) => {
             let file = beneath(dir, below, flags | CAREFUL, Mode::empty())?;
             is_regular(&file)?;
             file

@@ -95,7 +95,7 @@ pub(super) fn take(sweep: &Path, iteration: u32) -> Result<Option<Claim>, StoreE
         };
         let file = file.map_err(|cause| StoreError::io("open", &path, cause))?;
         match try_lock(&file) {
-            Ok(Lock::Taken) => {}
+            Ok(Lock::Taken | Lock::Gone) => {}
             Ok(Lock::Busy) => return Ok(None),
             Ok(Lock::Unsupported) => return Ok(Some(Claim { iteration, held: None })),
             Err(cause) => return Err(StoreError::io("lock", &path, cause)),
@@ -131,6 +131,8 @@ fn is_named(file: &File, path: &Path) -> bool {
 pub(super) enum Lock {
     Taken,
     Busy,
+    /// The file was removed on another machine, whose last holder has let go of it.
+    Gone,
     Unsupported,
 }
 
@@ -151,6 +153,7 @@ pub(super) fn lock_once(file: &File) -> io::Result<Lock> {
         Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(Lock::Busy),
         Err(error) if is_unsupported(&error) => Ok(Lock::Unsupported),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Lock::Busy),
+        Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => Ok(Lock::Gone),
         Err(error) => Err(error),
     }
 }
@@ -193,8 +196,8 @@ impl SharedLock {
                 Ok(Lock::Taken) if is_named(&file, &path) => return Ok(SharedLock { held: Some(file) }),
                 Ok(Lock::Taken) => {}
                 Ok(Lock::Unsupported) => return Ok(SharedLock { held: None }),
-                Ok(Lock::Busy) if Instant::now() < until => std::thread::sleep(Duration::from_millis(2)),
-                Ok(Lock::Busy) => {
+                Ok(Lock::Busy | Lock::Gone) if Instant::now() < until => std::thread::sleep(Duration::from_millis(2)),
+                Ok(Lock::Busy | Lock::Gone) => {
                     let seconds = PATIENCE.as_secs();
                     return Err(StoreError::Locked { path, seconds });
                 }

@@ -101,6 +101,14 @@ impl RunDir {
     /// # Errors
     /// It is no regular file, cannot be read, or has more than `most` bytes.
     pub fn read(&self, below: impl AsRef<Path>, most: u64) -> io::Result<Option<Vec<u8>>> {
+        match self.read_once(below.as_ref(), most) {
+            // Another machine replaced the file while it was read.
+            Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => self.read_once(below.as_ref(), most),
+            other => other,
+        }
+    }
+
+    fn read_once(&self, below: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
         let file = match self.file(below) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
@@ -152,7 +160,9 @@ impl RunDir {
             self.set_aside(name)?;
             moved = rustix::fs::renameat(&self.fd, unnamed.name(), &self.fd, name);
         }
-        moved?;
+        if moved.is_err() && !self.is_named(&file, name) {
+            moved?;
+        }
         unnamed.keep();
         Ok(())
     }
@@ -163,13 +173,21 @@ impl RunDir {
         let (unnamed, file) = self.temporary(bytes)?;
         file.sync_all()?;
         match rename_to_free(&self.fd, unnamed.name(), &self.fd, name) {
-            Ok(()) => {
-                unnamed.keep();
-                Ok(true)
-            }
-            Err(Errno::EXIST) => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(_) if self.is_named(&file, name) => {}
+            Err(Errno::EXIST) => return Ok(false),
+            other => other?,
         }
+        unnamed.keep();
+        Ok(true)
+    }
+
+    /// Whether a file has a name here: a network file system may answer a rename that was sent twice with an error
+    /// although the first one was done.
+    fn is_named(&self, file: &File, name: &OsStr) -> bool {
+        let there = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+        there.is_ok_and(|there| {
+            rustix::fs::fstat(file).is_ok_and(|file| Identity::from(&file) == Identity::from(&there))
+        })
     }
 
     fn temporary(&self, bytes: &[u8]) -> io::Result<(Temporary<'_>, File)> {

@@ -1,6 +1,7 @@
 //! How an attempt becomes a recorded iteration, or does not.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
@@ -118,17 +119,19 @@ impl Sweep {
 /// Renames an attempt to its run. `false` where another result is there already: a directory that is not empty cannot
 /// be replaced by a rename.
 pub(super) fn move_into_place(from: &RunDir, to: &Path) -> Result<bool, StoreError> {
-    let failed = |cause| StoreError::io("publish", to, cause);
-    let Err(cause) = fs::rename(from.path(), to) else {
+    let Err(cause) = rename(from, to) else {
         return Ok(true);
     };
-    // A network file system may answer a resent rename with an error although the first one was done.
     match RunDir::open(to) {
-        Ok(there) if there.identity() == from.identity() => Ok(true),
         Ok(there) if !there.is_empty().unwrap_or(false) => Ok(false),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            Err(StoreError::InTheWay { path: to.to_owned() })
-        }
-        Ok(_) | Err(_) => Err(failed(cause)),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(StoreError::InTheWay { path: to.to_owned() }),
+        Ok(_) | Err(_) => Err(StoreError::io("publish", to, cause)),
     }
+}
+
+/// Renames a directory. A network file system may answer a resent rename with an error although the first one was done.
+pub(super) fn rename(from: &RunDir, to: &Path) -> io::Result<()> {
+    let renamed = fs::rename(from.path(), to);
+    let is_there = || RunDir::open(to).is_ok_and(|there| there.identity() == from.identity());
+    renamed.or_else(|error| if is_there() { Ok(()) } else { Err(error) })
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::claim::SharedLock;
 use super::layout::{ATTEMPTS, EXIT, IMPORTED, MERGED, RETRIED, iteration_of, run_name, run_paths};
 use super::scan::{self, is_run};
-use super::{LARGEST, RunDir, StoreError, Sweep, attempt, durable, tree};
+use super::{LARGEST, RunDir, StoreError, Sweep, attempt, durable, publish, tree};
 
 /// The answers that `--retry` set aside: iteration and directory, in the order they were given; none where nobody can
 /// look.
@@ -56,6 +56,12 @@ fn free_name(attempts: &RunDir, iteration: u32) -> io::Result<String> {
         .ok_or_else(|| io::ErrorKind::AlreadyExists.into())
 }
 
+/// Moves an answer of an iteration among the attempts; the caller holds the lock.
+fn set_aside(answer: &Path, attempts: &RunDir, iteration: u32) -> io::Result<()> {
+    let name = free_name(attempts, iteration)?;
+    publish::rename(&RunDir::open(answer)?, &attempts.path().join(name))
+}
+
 impl Sweep {
     /// Makes room for iterations that are to run again. Their directories move to `.attempts/runNNN.retried-<k>`;
     /// those that are not recorded are passed over.
@@ -66,9 +72,7 @@ impl Sweep {
         let mut moved = BTreeSet::new();
         for iteration in iterations {
             let Some(path) = there.get(iteration) else { continue };
-            free_name(&attempts, *iteration)
-                .and_then(|aside| fs::rename(path, attempts.path().join(aside)))
-                .map_err(|cause| StoreError::io("move", path, cause))?;
+            set_aside(path, &attempts, *iteration).map_err(|cause| StoreError::io("move", path, cause))?;
             moved.insert(*iteration);
         }
         if moved.is_empty() {
@@ -91,9 +95,7 @@ pub(super) fn add(sweep: &Path, iteration: u32, from: &Path) -> Result<bool, Sto
         return Ok(false);
     }
     let attempts = attempt::attempts(sweep).map_err(failed)?;
-    free_name(&attempts, iteration)
-        .and_then(|name| fs::rename(from, attempts.path().join(name)))
-        .map_err(failed)?;
+    set_aside(from, &attempts, iteration).map_err(failed)?;
     attempts.sync().map_err(failed)?;
     Ok(true)
 }

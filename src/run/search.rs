@@ -118,7 +118,7 @@ fn lock(dir: &Path, name: &str) -> Result<Option<SearchLock>, StoreError> {
     match lock_once(&file).map_err(|cause| StoreError::io("lock", &path, cause))? {
         Lock::Taken => Ok(Some(SearchLock { _held: Some(file) })),
         Lock::Unsupported => Ok(Some(SearchLock { _held: None })),
-        Lock::Busy => Ok(None),
+        Lock::Busy | Lock::Gone => Ok(None),
     }
 }
 

@@ -41,6 +41,8 @@ mod merge;
 mod messages;
 mod newer;
 mod next;
+#[cfg(target_os = "linux")]
+mod nfs;
 mod output;
 mod packages;
 mod pages;

@@ -33,6 +33,8 @@ pub(crate) enum Need {
     Yaml,
     /// Programs of `PyPI`, fetched once.
     Pypi,
+    /// File systems that a test mounts itself.
+    Fuse,
     Root,
     /// Any user but root.
     User,
@@ -40,7 +42,7 @@ pub(crate) enum Need {
     Fetching,
 }
 
-const NEEDS: [(Need, &str); 18] = [
+const NEEDS: [(Need, &str); 19] = [
     (Need::Docker, "docker"),
     (Need::Dockerd, "dockerd"),
     (Need::Engines, "engines"),
@@ -56,6 +58,7 @@ const NEEDS: [(Need, &str); 18] = [
     (Need::Gdb, "gdb"),
     (Need::Yaml, "yaml"),
     (Need::Pypi, "pypi"),
+    (Need::Fuse, "fuse"),
     (Need::Root, "root"),
     (Need::User, "user"),
     (Need::Fetching, "fetching"),
