@@ -47,15 +47,16 @@ impl Base {
             ));
         };
         let shown = judged.dir.clone();
+        let name = &shown.display().to_string();
         let dir = fs::canonicalize(&shown).unwrap_or_else(|_| shown.clone());
         let class = match &args.of {
             Some(class) => class.clone(),
-            None => only_class(text, &source.sample)?,
+            None => only_class(name, &source.sample)?,
         };
         let answered = judged.answers().answered();
         let count: Count = answered.map(|record| is_of(&class, &record.outcome)).collect();
         if count.failed() == 0 {
-            return Err(nothing_to_prove(text, &class, &source.sample));
+            return Err(nothing_to_prove(name, &class, &source.sample));
         }
         Ok(Base {
             shown,
