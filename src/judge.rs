@@ -34,7 +34,7 @@ pub use signature::{BUILT_IN, Hit, Scope, SessionMode, Severity, Signature, Sign
 pub use signature_file::SignatureError;
 
 use self::facts::Facts;
-use self::finding::{Finding, Strength};
+use self::finding::Finding;
 use self::pytest::console::session::Session;
 use self::pytest::{console, trail};
 use self::testlog::TestLogs;
@@ -101,11 +101,8 @@ fn findings(facts: &Facts<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for session in earlier {
         found.extend(account::findings(facts, session, false));
-        let is_unexplained = finding::strongest(&found) < Strength::Nameless;
-        if session.closing.is_none() && is_unexplained && !facts.is_silently_complete(session) {
-            let words = "died: it ended without a closing line, and another session followed";
-            found.extend(facts.died(Strength::Crashed, session, CrashKind::Session, (None, words)));
-        }
+        let ending = ending::earlier(facts, session, &found);
+        found.extend(ending);
     }
     // A session without a terminal reporter shows nothing; the trail has seen it.
     let unseen = Session::default();

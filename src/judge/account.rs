@@ -5,7 +5,6 @@ use super::case::{self, Case};
 use super::deaths::{deaths, is_lost_banner, timeouts};
 use super::facts::Facts;
 use super::finding::{Finding, Place, Strength, of_each, strongest};
-use super::pytest::console::phrases::Says;
 use super::pytest::console::section::is_timeout;
 use super::pytest::console::session::{Region, Session, Text};
 use super::pytest::console::stack::StackKind;
@@ -49,6 +48,12 @@ fn nameless(facts: &Facts<'_>, session: &Session, cases: &[Case], strongest: Str
     // Letters count where nothing better does: a test may print them, the closing line knows.
     let has_failed = counted > 0 || (session.closing.is_none() && session.failed_letters > 0);
     let shown = cases.len().max(session.sections.len()).max(session.summary.len()) as u64;
+    // A lost worker's test is counted, and may be named nowhere.
+    let lost = session
+        .lost()
+        .count()
+        .saturating_sub(cases.iter().filter(|case| case.is_crashed).count());
+    let shown = shown + lost as u64;
     // A piece of a log has lost what named them.
     let has_more = !session.has_header && counted > shown && shown > 0;
     let strength = if has_more || is_partly_nameless(session, cases, strongest) {
@@ -84,14 +89,9 @@ fn is_partly_nameless(session: &Session, cases: &[Case], strongest: Strength) ->
     }
     let named = cases.iter().filter(|case| !case.is_crashed).count() as u64;
     // A lost worker's test is shown failing; a session that dies itself shows no letter for the test it dies in.
-    let is_of_worker = session.is_xdist || session.marks.iter().any(|mark| mark.says == Says::WorkerLost);
+    let is_of_worker = session.is_xdist || session.lost().next().is_some();
     if strongest == Strength::Crashed && is_of_worker {
-        let lost = session
-            .marks
-            .iter()
-            .filter(|mark| mark.says == Says::WorkerLost)
-            .count() as u64;
-        return session.failed_letters > named + lost;
+        return session.failed_letters > named + session.lost().count() as u64;
     }
     if strongest == Strength::Crashed {
         return session.certain_letters > named;
@@ -139,7 +139,7 @@ fn failure(facts: &Facts<'_>, session: &Session, case: &Case, is_thread_timeout:
         found.push(Finding::unknown(strength, Place::at(line, &text)));
     }
     if found.is_empty() && case.is_crashed {
-        let lost = session.marks.iter().find(|mark| mark.says == Says::WorkerLost);
+        let lost = session.lost().next();
         let fatal = session.stacks.iter().find(|stack| stack.kind == StackKind::Fatal);
         let place = lost.map(|mark| (mark.line, mark.text.as_str()));
         if let Some((line, text)) = place.or(fatal.map(|stack| (stack.line, stack.text.as_str()))) {

@@ -1,10 +1,10 @@
 //! The failing tests of one session: its sections, summary lines, progress and trail joined into one case a test.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::names::Names;
-use super::pytest::console::section::{Section, SectionKind};
-use super::pytest::console::session::{MAX_ENTRIES, Session, Text};
+use super::pytest::console::section::{Section, SectionKind, worker_crash};
+use super::pytest::console::session::{MAX_ENTRIES, Session, Summary, Text};
 use super::pytest::nodeid;
 use super::pytest::trail::{self, Trail};
 
@@ -43,7 +43,8 @@ pub(super) fn cases(session: &Session, trail: Option<&Trail>) -> Vec<Case> {
         .closing
         .map_or(u64::MAX, |(closing, _)| closing.counts.failed + closing.counts.errors);
     // A message that is printed with its line breaks may hold the words of a summary line.
-    let has_more = session.summary.len() as u64 > counted && !session.sections.is_empty();
+    let listed: HashSet<&str> = session.summary.iter().map(Summary::name).collect();
+    let has_more = listed.len() as u64 > counted && !session.sections.is_empty();
     for entry in &session.summary {
         let (id, text) = names.read_summary(entry);
         if id.is_empty() || (has_more && !names.is_shown(&id)) {
@@ -56,6 +57,10 @@ pub(super) fn cases(session: &Session, trail: Option<&Trail>) -> Vec<Case> {
         }
         let case = cases.of(&id, Some(entry.line));
         if !text.is_empty() {
+            let is_told = ["worker 'gw", "Worker 'gw", "Slave 'gw"]
+                .iter()
+                .any(|words| text.body.starts_with(words));
+            case.is_crashed |= is_told && worker_crash(&text.body).is_some();
             case.texts.push(text);
         }
     }

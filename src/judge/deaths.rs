@@ -12,8 +12,7 @@ use super::{Crash, CrashKind, Scope};
 /// Whether workers died of pytest-timeout's thread, whose banner xdist loses: its method is announced, no interpreter
 /// told of a fatal error, and the session lasted at least as long as the limit.
 pub(super) fn is_lost_banner(facts: &Facts<'_>, session: &Session, cases: &[Case]) -> bool {
-    let has_lost = cases.iter().any(|case| case.is_crashed && !case.is_forked)
-        || session.marks.iter().any(|mark| mark.says == Says::WorkerLost);
+    let has_lost = cases.iter().any(|case| case.is_crashed && !case.is_forked) || session.lost().next().is_some();
     if !has_lost || !session.has_timeout_thread || session.stacks.iter().any(|stack| stack.kind == StackKind::Fatal) {
         return false;
     }
@@ -72,17 +71,13 @@ pub(super) fn deaths(
         .collect();
     // A test of a green session without workers printed what it says of workers: a lost one's test would have failed.
     let is_printed = session.is_green() && session.has_passed() && !session.is_xdist;
-    let lost: Vec<&Mark> = session
-        .marks
-        .iter()
-        .filter(|mark| mark.says == Says::WorkerLost && !is_printed)
-        .collect();
+    let lost: Vec<&Mark> = session.lost().filter(|_| !is_printed).collect();
     mark_crashed(session, cases, &lost);
     let mut found = Vec::new();
     for stack in &fatal {
         let place = (Some(stack.line), stack.text.as_str());
         let mut dead = facts.explain_line(Strength::Crashed, Scope::Crash, session.is_xdist, place);
-        if !session.is_xdist && !cases.iter().any(|case| case.is_forked) {
+        if !session.is_xdist && !cases.iter().any(|case| case.is_crashed) {
             let test = facts.stopped_test(session, stack).filter(|_| !stack.is_late);
             dead[0].crash = Some(Crash {
                 kind: CrashKind::Session,
@@ -126,17 +121,8 @@ pub(super) fn deaths(
 
 /// Marks the cases of tests that lost workers ran: xdist reports such a test right after, with no reason of its own.
 fn mark_crashed(session: &Session, cases: &mut [Case], lost: &[&Mark]) {
-    for mark in lost {
-        let worker = mark
-            .text
-            .split_once(']')
-            .and_then(|(head, _)| head.rsplit('[').next())
-            .unwrap_or("");
-        let next = session.failed.iter().find(|failed| {
-            failed.line > mark.line && failed.line <= mark.line + 6 && failed.worker.as_deref() == Some(worker)
-        });
-        if let Some(next) = next
-            && let Some(case) = cases.iter_mut().find(|case| case.id.as_deref() == Some(&next.id))
+    for test in lost.iter().filter_map(|mark| mark.test.as_ref()) {
+        if let Some(case) = cases.iter_mut().find(|case| case.id.as_ref() == Some(test))
             && case.texts.is_empty()
         {
             case.is_crashed = true;
@@ -196,6 +182,16 @@ fn dead_workers(
                 test.worker.as_ref(),
                 lost.first().map(|mark| mark.line),
             );
+        }
+    }
+    // A plugin ran the lost worker's test again, and it did not fail in the end.
+    for mark in lost {
+        if let Some(test) = mark
+            .test
+            .as_deref()
+            .filter(|test| session.reran.iter().any(|own| own == test))
+        {
+            died(CrashKind::Worker, Some(test), None, Some(mark.line));
         }
     }
     for case in cases.iter().filter(|case| case.is_crashed) {

@@ -23,6 +23,9 @@ const COMPLAINTS: [&str; 8] = [
     "invalid",
 ];
 
+/// Exit statuses that nothing but a test process has: pytest's for an internal error, `ThreadSanitizer`'s for its reports.
+const OWN_STATUSES: [i32; 2] = [3, 66];
+
 const NO_SESSION: &str = "nothing in the log is a pytest session";
 
 /// How the last session ended, given what it says of itself.
@@ -92,6 +95,24 @@ pub(super) fn findings(facts: &Facts<'_>, session: &Session, told: &[Finding]) -
     found
 }
 
+/// How a session ended that another one followed: the words between the two say that it died, or nothing says anything.
+pub(super) fn earlier(facts: &Facts<'_>, session: &Session, told: &[Finding]) -> Vec<Finding> {
+    let mut marks = session.marks.iter().filter(|mark| !mark.is_followed);
+    let word = marks.find(|mark| mark.says.is_death() || mark.says.is_status_of_death());
+    let is_unexplained = session.closing.is_none() && strongest(told) < Strength::Nameless;
+    let dead = if let Some(mark) = word {
+        let words = format!("died: {}", mark.text);
+        facts.died(Strength::Died, session, CrashKind::Session, (Some(mark.line), &words))
+    } else if is_unexplained && !facts.is_silently_complete(session) {
+        let words = "died: it ended without a closing line, and another session followed";
+        facts.died(Strength::Crashed, session, CrashKind::Session, (None, words))
+    } else {
+        return Vec::new();
+    };
+    let running: Vec<String> = session.running.iter().cloned().collect();
+    of_each(&dead, &running)
+}
+
 /// The word of the shell, the allocator or a runtime for a process that died.
 fn shell_word<'a>(facts: &'a Facts<'_>, session: &'a Session, is_complete: bool) -> Option<&'a Mark> {
     // pytest-timeout's thread ends the session by an exit that a shell may call a death.
@@ -135,18 +156,23 @@ fn stood_still(
 
 /// pytest's own exit status says that something failed, and nothing that it counts did: a plugin or a conftest decided so.
 fn exit_status(facts: &Facts<'_>, session: &Session, told: Strength) -> Option<Finding> {
-    let is_pytests = facts.is_direct() || facts.trail.as_ref().is_some_and(|trail| trail.exit_status == Some(1));
-    if told >= Strength::Nameless || facts.end().code != Some(1) || !is_pytests {
-        return None;
-    }
-    let (line, text) = match &session.last_words {
-        Some((line, text)) => (Some(*line), text.as_str()),
-        None => (
-            None,
-            "pytest's own exit status is 1, and its closing line counts no failure",
-        ),
+    let code = facts.end().code.filter(|_| told < Strength::Nameless)?;
+    // A wrapper has a status 1 of its own, and makes 2 of it; others are the session's, whoever passes them on.
+    let is_pytests = match code {
+        1 => facts.is_direct() || facts.trail.as_ref().is_some_and(|trail| trail.exit_status == Some(1)),
+        _ => OWN_STATUSES.contains(&code),
     };
-    Some(Finding::unknown(Strength::Failed, Place::at(line, text)))
+    let told = facts.tail().find(|mark| mark.says == Says::Status(code));
+    let words = told.map(|mark| (Some(mark.line), mark.text.as_str()));
+    let last = session.last_words.as_ref().filter(|_| code == 1);
+    let (line, text) = last
+        .map(|(line, text)| (Some(*line), text.as_str()))
+        .or(words)
+        .unwrap_or((
+            None,
+            "pytest's own exit status is not 0, and its closing line counts no failure",
+        ));
+    is_pytests.then(|| Finding::unknown(Strength::Failed, Place::at(line, text)))
 }
 
 /// The end of a session; the line that says so where it was called wrongly.

@@ -185,14 +185,12 @@ impl Facts<'_> {
     /// Lines of other programs that nothing of pytest's follows.
     pub(super) fn tail(&self) -> impl Iterator<Item = &Mark> {
         let last = self.console.sessions.last();
-        // Words before a session that then ran say nothing about how it ended.
-        let before = if last.is_none() {
-            self.console.before.marks.as_slice()
-        } else {
-            &[]
-        };
+        // Words before a session that then ran say nothing about how it ended. But of a piece without a beginning and
+        // an end somebody may have told the end first.
+        let is_piece = last.is_some_and(|session| !session.has_header && session.closing.is_none());
+        let before = self.console.before.marks.iter();
         before
-            .iter()
+            .filter(move |mark| last.is_none() || (is_piece && mark.says.is_status_of_death()))
             .chain(last.into_iter().flat_map(|session| session.marks.iter()))
             .filter(|mark| !mark.is_followed)
     }

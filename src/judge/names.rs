@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::pytest::console::section::{Section, e_line};
+use super::pytest::console::section::{Section, SectionKind, e_line};
 use super::pytest::console::session::{Session, Summary, Text};
 use super::pytest::console::stack::Stack;
 use super::pytest::nodeid;
@@ -19,6 +19,8 @@ pub(super) struct Names<'a> {
     titles: BTreeSet<&'a str>,
     /// Files of tests that failed or ran.
     files: HashSet<&'a str>,
+    /// The terminal's width, where several lines of the summary fill it and go on on the next line.
+    full: Option<usize>,
 }
 
 impl<'a> Names<'a> {
@@ -30,6 +32,7 @@ impl<'a> Names<'a> {
             failed: failed.collect(),
             titles: session.sections.iter().map(|section| section.title.as_str()).collect(),
             files: ids.map(nodeid::file).collect(),
+            full: full_width(&session.summary),
         }
     }
 
@@ -39,7 +42,7 @@ impl<'a> Names<'a> {
         let mut more = entry.more.body.lines();
         let mut wrapped = 0;
         // An id that fills the line, or whose bracket is still open, goes on on the next line.
-        while wrapped < 4 && is_cut(&raw, &entry.raw) {
+        while wrapped < 4 && self.is_cut(&raw, &entry.raw) {
             let next = more.clone().next();
             let Some(next) = next.filter(|next| !next.is_empty() && !next.starts_with(' ')) else {
                 break;
@@ -94,6 +97,16 @@ impl<'a> Names<'a> {
         self.failed.contains(id) || self.titles.contains(title.as_str()) || is_described() || is_collected()
     }
 
+    /// Whether an id goes on on the next line: it fills the line, or its bracket is still open.
+    fn is_cut(&self, raw: &str, first: &str) -> bool {
+        let length = first.chars().count();
+        let mut widths = ["FAILED ", "ERROR "].iter().map(|word| length + word.len());
+        let is_full = self.full == Some(length) || widths.any(|width| WIDTHS.contains(&width));
+        let has_open_bracket = raw.contains('[') && nodeid::length(raw) == raw.len() && !raw.ends_with(']');
+        has_open_bracket
+            || (is_full && !raw.contains(" - ") && raw.len() == first.trim_end().len() && !raw.ends_with(']'))
+    }
+
     /// Length of the id that a summary line starts with.
     fn id_length(&self, raw: &str) -> usize {
         let ends = raw.match_indices(" - ").map(|(at, _)| at).take(64).chain([raw.len()]);
@@ -125,8 +138,9 @@ impl<'a> Names<'a> {
         let file = match (&section.file, only_file) {
             (Some(file), _) if section.is_test_file => self.relative(file),
             (_, Some(file)) => file.to_owned(),
-            (Some(file), None) => self.relative(file),
-            (None, None) => return None,
+            // A fixture's place is not where its test lives.
+            (Some(file), None) if section.kind != SectionKind::Fixture => self.relative(file),
+            (_, None) => return None,
         };
         // A subtest's message stands behind the test's own name.
         let title = match (section.title.find(" ["), section.title.find(" (")) {
@@ -138,7 +152,7 @@ impl<'a> Names<'a> {
 
     /// A path as node ids write it: relative to pytest's root directory, with slashes on every system.
     pub(super) fn relative(&self, file: &str) -> String {
-        self.below_root(file).replace('\\', "/")
+        self.below_root(file).trim_start_matches(".../").replace('\\', "/")
     }
 
     fn below_root<'b>(&'b self, file: &'b str) -> &'b str {
@@ -178,11 +192,13 @@ fn longer<'a>(names: &BTreeSet<&'a str>, start: &str) -> Option<&'a str> {
         .filter(|name| name.starts_with(start))
 }
 
-fn is_cut(raw: &str, first: &str) -> bool {
-    let length = first.chars().count();
-    let is_full = ["FAILED ", "ERROR "]
-        .iter()
-        .any(|word| WIDTHS.contains(&(length + word.len())));
-    let has_open_bracket = raw.contains('[') && nodeid::length(raw) == raw.len() && !raw.ends_with(']');
-    has_open_bracket || (is_full && !raw.contains(" - ") && raw.len() == first.trim_end().len() && !raw.ends_with(']'))
+/// The length that at least two lines of a summary have which nothing but a next line tells more of.
+fn full_width(summary: &[Summary]) -> Option<usize> {
+    let is_wrapped = |entry: &&Summary| {
+        let next = entry.more.body.lines().next().unwrap_or("");
+        !entry.raw.contains(" - ") && !next.is_empty() && !next.contains(' ')
+    };
+    let lengths = || summary.iter().filter(is_wrapped).map(|entry| entry.raw.chars().count());
+    let longest = lengths().max()?;
+    (lengths().filter(|length| *length == longest).count() > 1).then_some(longest)
 }

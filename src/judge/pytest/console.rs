@@ -122,15 +122,18 @@ impl Reader {
             self.text(number, &text[at..]);
             return false;
         }
+        let joined = match self.held.take() {
+            // Inside of an id nothing stands between the two parts.
+            Some(start) if start.contains('\'') && start.contains("::") => Some(start + text.trim_start()),
+            Some(start) => Some(format!("{start} {}", text.trim_start())),
+            None => self.unwrapped(text).or_else(|| said::modern(text)),
+        };
+        let text = joined.as_deref().unwrap_or(text);
         if let Some(start) = said::continued(text) {
             self.held = Some(start.to_owned());
             return false;
         }
-        let joined = match self.held.take() {
-            Some(start) => Some(format!("{start} {}", text.trim_start())),
-            None => self.unwrapped(text).or_else(|| said::modern(text)),
-        };
-        self.text(number, joined.as_deref().unwrap_or(text))
+        self.text(number, text)
     }
 
     /// Takes what a line says, by the region that it stands in.
@@ -353,6 +356,9 @@ impl Reader {
 
     /// Ends the reading: what is still open was cut, or never closed.
     fn finish(mut self) -> Console {
+        if let Some(start) = self.held.take() {
+            self.text(self.console.lines, &start);
+        }
         let console = &mut self.console;
         if self.nest.depth() == 0
             && self.nest.done.is_empty()
@@ -376,8 +382,7 @@ impl Reader {
             }
             let is_unfinished = session.closing.is_none();
             if let Some(entry) = session.summary.last_mut() {
-                let name = entry.raw.split(" - ").next().unwrap_or_default();
-                let is_name = nodeid::may_start(&entry.raw) || nodeid::is_file(name);
+                let is_name = nodeid::may_start(&entry.raw) || nodeid::is_file(entry.name());
                 entry.is_cut = (is_cut && entry.line == lines) || (is_unfinished && !is_name);
             }
         });

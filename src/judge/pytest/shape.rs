@@ -331,10 +331,10 @@ pub fn letters(text: &str) -> Option<Letters<'_>> {
     let is_parallel = row.contains('·') || row.ends_with("%]");
     let known = if is_parallel { PARALLEL_LETTERS } else { LETTERS };
     let mut end = row.find(|char| !known.contains(char)).unwrap_or(row.len());
-    // `..Fatal Python error`, `..E: killed`: such a letter begins another process's word.
-    if row[end..].starts_with(|next: char| next.is_ascii_lowercase() || next == ':')
-        && row[..end].ends_with(char::is_alphabetic)
-    {
+    // `..Fatal Python error`, `..E: killed`, `..RPython traceback`: such a letter begins another process's word.
+    let goes_on = row[end..].starts_with(|next: char| next.is_ascii_lowercase() || next == ':');
+    let is_word = goes_on && row[..end].ends_with(char::is_alphabetic);
+    if is_word || (row[..end].ends_with('R') && row[end..].starts_with("Python")) {
         end -= 1;
     }
     let (letters, rest) = row.split_at(end);

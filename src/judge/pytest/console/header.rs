@@ -4,6 +4,8 @@ use super::session::Session;
 
 /// First words of lines that tell nothing that is asked for.
 const FURTHER: [&str; 3] = ["platform ", "cachedir: ", "configfile: "];
+/// What else is counted while files are collected.
+const FURTHER_COUNTS: [&str; 5] = ["errors", "error", "skipped", "deselected", "selected"];
 /// Plugins that print counts of their own instead of pytest's closing line.
 const RESULTS: [&str; 2] = ["pretty-", "sugar-"];
 
@@ -28,6 +30,13 @@ pub(super) fn take(session: &mut Session, text: &str) -> bool {
         return true;
     }
     let text = text.strip_prefix("collecting ... ").unwrap_or(text);
+    if let Some((_, rest)) = text.strip_prefix("collect").and_then(|rest| rest.split_once(" / "))
+        && let Some((errors, _)) = rest.split_once(" error")
+        && let Ok(errors) = errors.parse()
+    {
+        session.failed_letters = errors;
+        session.certain_letters = errors;
+    }
     if let Some((number, rest)) = text.strip_prefix("collected ").and_then(|rest| rest.split_once(' ')) {
         session.collected = number.parse().ok();
         session.is_header_over = session.collected.is_some() && rest.starts_with("item");
@@ -69,5 +78,14 @@ pub(super) fn foreign(text: &str) -> &str {
     let told = ["... ", " items", " item"]
         .iter()
         .find_map(|words| counted.strip_prefix(words));
-    told.unwrap_or(rest).trim_start()
+    let mut told = told.unwrap_or(rest).trim_start();
+    // `/ 4 errors / 2 skipped`, which nothing needs to set off.
+    while let Some((number, more)) = told.strip_prefix("/ ").and_then(|part| part.split_once(' ')) {
+        let word = FURTHER_COUNTS.iter().find_map(|word| more.strip_prefix(word));
+        let Some(more) = word.filter(|_| number.parse::<u64>().is_ok()) else {
+            break;
+        };
+        told = more.trim_start();
+    }
+    told
 }

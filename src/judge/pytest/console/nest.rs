@@ -59,8 +59,10 @@ impl Nest {
     /// The innermost session, begun on this line where there is none.
     pub(super) fn session(&mut self, line: u64) -> &mut Session {
         if self.open.is_empty() {
+            // What stands above a session without a header may be its own.
             self.open.push(Session {
                 internal: self.before.limit.take(),
+                stacks: std::mem::take(&mut self.before.stacks),
                 ..Session::new(line)
             });
         }

@@ -44,6 +44,11 @@ pub enum Says {
 const TOLD: [&str; 6] = ["1", "2", "15", "SIGHUP", "SIGINT", "SIGTERM"];
 
 impl Says {
+    /// Whether a wrapper quotes the status of a process that died.
+    pub(crate) fn is_status_of_death(self) -> bool {
+        matches!(self, Says::Status(status) if is_death(status))
+    }
+
     /// Whether a process died.
     pub(crate) fn is_death(self) -> bool {
         matches!(self, Says::Died | Says::DiedBelow)

@@ -300,10 +300,14 @@ pub(super) fn is_fine(text: &str) -> bool {
     FINE.iter().any(|word| text.starts_with(word))
 }
 
-/// What a line says together with the next one: a lost worker's test, or the status that somebody asks the shell for.
+/// What a line says together with the next one: a lost worker's test, whose id somebody may have broken too, or the
+/// status that somebody asks the shell for.
 pub(super) fn continued(text: &str) -> Option<&str> {
     const ASKED: [&str; 4] = ["echo $?", "echo $status", "$LASTEXITCODE", "echo %ERRORLEVEL%"];
-    if text.ends_with("crashed while running") {
+    let crash = text.trim_start().strip_prefix("worker ").filter(|_| text.len() < 400);
+    if let Some((_, id)) = crash.and_then(|crash| crash.split_once("crashed while running"))
+        && (id.is_empty() || (id.starts_with(" '") && id.matches('\'').count() == 1 && !id.ends_with("...")))
+    {
         return Some(text);
     }
     ASKED
@@ -340,7 +344,11 @@ pub(super) fn middle(text: &str) -> Option<usize> {
 
 /// Whether a line of a traceback is pytest's own entry: what a test catches and prints does not reach that far up.
 pub(super) fn is_pytests_entry(text: &str) -> bool {
-    let is_main = || text.ends_with("console_main") || text.ends_with("in pytest_cmdline_main");
+    let is_main = || {
+        ["console_main", "in pytest_cmdline_main", "in wrap_session"]
+            .iter()
+            .any(|end| text.ends_with(end))
+    };
     let is_program = || {
         text.ends_with("in <module>")
             && ["/pytest/__main__.py\"", "/bin/pytest\"", "\\pytest.exe"]

@@ -188,7 +188,7 @@ pub(super) fn location(text: &str) -> Option<(&str, u64, &str)> {
 }
 
 /// Reads `worker 'gw6' crashed while running 'tests/a.py::test_x'`.
-pub(super) fn worker_crash(text: &str) -> Option<(&str, &str)> {
+pub(in crate::judge) fn worker_crash(text: &str) -> Option<(&str, &str)> {
     // Workers had another name before xdist 2.
     let word = ["orker 'gw", "lave 'gw"].into_iter().find(|word| text.contains(word))?;
     let at = text.find(word)?.checked_sub(1)?;

@@ -74,6 +74,13 @@ pub struct Summary {
     pub is_cut: bool,
 }
 
+impl Summary {
+    /// What stands before the reason.
+    pub fn name(&self) -> &str {
+        self.raw.split(" - ").next().unwrap_or_default()
+    }
+}
+
 /// A line of another program, or of a plugin, that says how things went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -82,6 +89,15 @@ pub struct Mark {
     pub text: String,
     /// Whether pytest went on after it.
     pub is_followed: bool,
+    /// The test that xdist reported right after it lost a worker, which ran there.
+    pub test: Option<String>,
+}
+
+impl Mark {
+    /// The worker that xdist says it lost.
+    fn lost(&self) -> Option<&str> {
+        self.text.split_once(']')?.0.rsplit('[').next()
+    }
 }
 
 /// A test that the progress shows failing.
@@ -159,7 +175,7 @@ pub struct Session {
     pub(super) shown: Counts,
     /// Tests that were shown to be run again.
     pub reran: Vec<String>,
-    /// Letters of tests that failed.
+    /// Letters of tests that failed, and files that could not be collected, as the header counts them.
     pub failed_letters: u64,
     /// Those of them that no test can have printed: a percentage ends their row, or a fatal error.
     pub certain_letters: u64,
@@ -239,6 +255,11 @@ impl Session {
         })
     }
 
+    /// xdist's words for the workers that it lost.
+    pub fn lost(&self) -> impl Iterator<Item = &Mark> {
+        self.marks.iter().filter(|mark| mark.says == Says::WorkerLost)
+    }
+
     /// Whether the closing line counts a test that passed.
     #[must_use]
     pub fn has_passed(&self) -> bool {
@@ -288,6 +309,7 @@ impl Session {
             line,
             text: text.trim().chars().take(400).collect(),
             is_followed: false,
+            test: None,
         });
     }
 
@@ -332,6 +354,13 @@ impl Session {
     /// Notes the end of a test, or of one phase of it.
     pub(super) fn end(&mut self, id: &str, status: Status, worker: Option<&str>, line: u64, is_certain: bool) {
         status.count(&mut self.shown);
+        if !status.is_fine() {
+            let is_lost = |mark: &&mut Mark| mark.test.is_none() && mark.line + 6 >= line && mark.lost() == worker;
+            let mut marks = self.marks.iter_mut().filter(|mark| mark.says == Says::WorkerLost);
+            if let Some(mark) = marks.rfind(is_lost).filter(|_| worker.is_some()) {
+                mark.test = Some(id.to_owned());
+            }
+        }
         if status == Status::Rerun {
             self.rerun(id);
             return;
