@@ -57,7 +57,6 @@ pub struct Plugin {
 
 impl Plugin {
     /// The plugin that writes the trail, unless the sweep runs without a trail.
-    #[must_use]
     pub fn of(spec: &Spec) -> Option<Plugin> {
         spec.trail.then(|| Plugin {
             module: trail::PLUGIN_MODULE.to_owned(),
@@ -67,7 +66,6 @@ impl Plugin {
 }
 
 /// This tool's directory in the user's cache, where it can be believed.
-#[must_use]
 pub fn cache() -> Option<PathBuf> {
     packages::cache().ok()
 }

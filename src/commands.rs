@@ -153,10 +153,6 @@ pub struct Completions {
 }
 
 /// Reads the command line and does what it says.
-///
-/// # Errors
-/// [`clap::Error`] for a command line that cannot be used, else whatever kept the command from doing its work. A test
-/// that failed is no error.
 pub fn dispatch(argv: Vec<OsString>) -> anyhow::Result<ExitCode> {
     let here = std::env::current_dir().context("failed to find the current directory")?;
     let settings = Settings::find(&here, &sweep::args::command())?;
@@ -270,9 +266,6 @@ fn naming_pytest(error: clap::Error, argv: &[OsString]) -> clap::Error {
 }
 
 /// Reads the command line; what it leaves open comes from the environment, then from the settings file.
-///
-/// # Errors
-/// clap's own, which also carry `--help` and `--version`.
 pub fn parse(argv: Vec<OsString>, file: Option<&Settings>) -> Result<Cli, clap::Error> {
     let mut command = command();
     if let Some(file) = file {

@@ -35,7 +35,6 @@ pub enum EngineError {
 
 impl EngineError {
     /// What the user can do, where we know.
-    #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             EngineError::Missing { .. } => {
@@ -114,7 +113,6 @@ pub trait Engine: Send + Sync {
 }
 
 /// The engine of this name; `None` where there is no such engine.
-#[must_use]
 pub fn named(name: &str) -> Option<Slurm> {
     (name == slurm::NAME).then(|| Slurm::new(Vec::new()))
 }

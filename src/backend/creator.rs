@@ -44,7 +44,6 @@ const BOOT: &str = "reproduce-flaky.creator-boot";
 const NAMESPACE: &str = "reproduce-flaky.creator-namespace";
 
 impl Creator {
-    #[must_use]
     pub fn current() -> Creator {
         let pid = rustix::process::getpid();
         Creator {
@@ -58,7 +57,6 @@ impl Creator {
         }
     }
 
-    #[must_use]
     pub fn labels(&self) -> HashMap<String, String> {
         HashMap::from([
             (PID.to_owned(), self.pid.to_string()),
@@ -72,7 +70,6 @@ impl Creator {
     }
 
     /// Reads the labels; `None` if they are not all there. Earlier versions did not know the machine.
-    #[must_use]
     pub fn from_labels(labels: &HashMap<String, String>) -> Option<Creator> {
         let text = |name: &str| labels.get(name).cloned();
         Some(Creator {
@@ -88,13 +85,11 @@ impl Creator {
 
     /// What became of it, as far as this process can tell. `may_be_old`: what it made may be left from before this
     /// machine's last start, as nothing can be that runs, or that is on an engine of another machine.
-    #[must_use]
     pub fn fate(&self, may_be_old: bool) -> Fate {
         self.fate_seen_by(&Creator::current(), may_be_old)
     }
 
     /// Whether it was a process of this machine, and not of another one of that name.
-    #[must_use]
     pub fn is_of_this_machine(&self) -> bool {
         let us = Creator::current();
         self.host == us.host && (self.boot == us.boot || self.has_machine_of(&us))
@@ -133,7 +128,6 @@ impl Creator {
     }
 }
 
-#[must_use]
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -17,7 +17,6 @@ pub struct Deferred {
 
 impl Deferred {
     /// Opens nothing yet.
-    #[must_use]
     pub fn new(spec: Spec) -> Deferred {
         Deferred {
             spec,

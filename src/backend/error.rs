@@ -63,7 +63,6 @@ pub enum BackendError {
 
 impl BackendError {
     /// What the user can do, where we know.
-    #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             BackendError::Unreachable { .. } => {

@@ -12,7 +12,6 @@ pub(super) const TEMPORARY: &str = "rf-";
 pub(super) const GATE: &str = "gate-";
 
 /// What would be removed.
-#[must_use]
 pub fn left() -> Vec<PathBuf> {
     let left = places()
         .into_iter()
@@ -29,7 +28,6 @@ pub fn remove() -> Vec<PathBuf> {
 }
 
 /// Directories of what is kept in the cache and can be found again: what probes found, what was read of sweeps.
-#[must_use]
 pub fn cached() -> Vec<PathBuf> {
     packages::cache()
         .map(|cache| run::cached_in(&cache))

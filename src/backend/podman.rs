@@ -74,7 +74,6 @@ impl PodmanService {
     }
 
     /// Where it answers, as in `DOCKER_HOST`.
-    #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }

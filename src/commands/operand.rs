@@ -147,7 +147,6 @@ pub fn ensure_apart(base: &Operand, new: &Operand) -> anyhow::Result<()> {
 }
 
 /// The first answers of two arms that were run block by block; `None` for any other two operands.
-#[must_use]
 pub fn blocks_of(base: &Operand, new: &Operand) -> Option<(Vec<Record>, Vec<Record>)> {
     let (old, now) = (base.sweep.as_ref()?, new.sweep.as_ref()?);
     old.spec

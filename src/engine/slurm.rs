@@ -30,7 +30,6 @@ pub struct Slurm {
 
 impl Slurm {
     /// `lines` are more arguments for `sbatch`, each with the words of a `#SBATCH` line.
-    #[must_use]
     pub fn new(lines: Vec<String>) -> Slurm {
         Slurm { lines }
     }

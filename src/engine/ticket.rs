@@ -26,7 +26,6 @@ pub struct Ticket {
 
 impl Ticket {
     /// Whether the ticket holds an iteration.
-    #[must_use]
     pub fn has(&self, iteration: u32) -> bool {
         self.iterations
             .iter()
@@ -35,7 +34,6 @@ impl Ticket {
 }
 
 /// Numbers in order as runs, both ends included.
-#[must_use]
 pub fn runs(numbers: &[u32]) -> Vec<(u32, u32)> {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for number in numbers {

@@ -185,7 +185,6 @@ impl Brief {
     }
 
     /// The run's directory.
-    #[must_use]
     pub fn dir(&self, sweep: &Path) -> PathBuf {
         sweep.join(&self.name)
     }

@@ -161,7 +161,6 @@ pub struct Leftover {
 
 impl Leftover {
     /// Whether nobody waits for it any more.
-    #[must_use]
     pub fn is_due(&self) -> bool {
         self.fate == Fate::Gone && self.kept_until.is_none_or(|until| until <= Utc::now())
     }
