@@ -38,7 +38,6 @@ pub struct Group {
 }
 
 /// Groups the unknown failures of iterations; the most frequent group comes first.
-#[must_use]
 pub fn cluster<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Vec<Group> {
     let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
     for outcome in outcomes {
@@ -77,7 +76,6 @@ pub fn cluster<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Vec<Group
 
 impl Group {
     /// A signature file's text for this group, valid as it stands, to be given a name and advice.
-    #[must_use]
     pub fn skeleton(&self, id: &str) -> String {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let name = nodeid::name(&self.place);
@@ -144,7 +142,6 @@ static SHAPES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
 });
 
 /// The text with everything replaced that differs between two occurrences of one error.
-#[must_use]
 pub fn normalize(text: &str) -> String {
     let mut normal = text.split_whitespace().collect::<Vec<_>>().join(" ");
     for (shape, (_, word, _)) in SHAPES.iter().zip(VALUES) {

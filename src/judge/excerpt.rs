@@ -23,13 +23,11 @@ pub struct Excerpt {
 
 impl Excerpt {
     /// Bytes of its text.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.lines.iter().map(|line| line.len() + 1).sum()
     }
 
     /// Whether it has no line.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }

@@ -174,7 +174,6 @@ impl Default for Exit {
 
 impl Exit {
     /// Wall time of the session, where it is known.
-    #[must_use]
     pub fn duration(&self) -> Option<Duration> {
         self.duration_s
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
@@ -187,7 +186,6 @@ impl Exit {
     }
 
     /// Whether we, and not the session, brought about the end because it hung.
-    #[must_use]
     pub fn is_ended_from_outside(&self) -> bool {
         matches!(self.ended_by, EndedBy::Deadline | EndedBy::Silence)
     }

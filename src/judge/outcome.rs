@@ -38,7 +38,6 @@ words! {
 
 impl OutcomeKind {
     /// What this says about the tests.
-    #[must_use]
     pub fn verdict(self) -> Verdict {
         match self {
             OutcomeKind::Passed => Verdict::Passed,
@@ -143,7 +142,6 @@ pub struct Counts {
 
 impl Counts {
     /// Tests, and phases of tests, that are counted; a repeated attempt is none.
-    #[must_use]
     pub fn sum(self) -> u64 {
         self.passed + self.failed + self.errors + self.skipped + self.xfailed + self.xpassed
     }
@@ -285,7 +283,6 @@ impl Outcome {
     }
 
     /// An outcome with nothing but its kind.
-    #[must_use]
     pub fn new(outcome: OutcomeKind) -> Outcome {
         Outcome {
             format: 1,

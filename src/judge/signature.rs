@@ -125,7 +125,6 @@ impl SignatureSet {
     ///
     /// # Panics
     /// Never in a program whose tests passed: they read the same files.
-    #[must_use]
     pub fn built_in() -> SignatureSet {
         let files: Vec<(String, String)> = BUILT_IN
             .iter()
@@ -191,32 +190,27 @@ impl SignatureSet {
     }
 
     /// The signature of a category.
-    #[must_use]
     pub fn get(&self, id: &str) -> Option<&Signature> {
         self.signatures.iter().find(|signature| signature.id == id)
     }
 
     /// All of them in file order.
-    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Signature> {
         self.signatures.iter()
     }
 
     /// The signature at a place in the set.
-    #[must_use]
     pub fn at(&self, index: usize) -> &Signature {
         &self.signatures[index]
     }
 
     /// Whether any signature looks in this scope.
-    #[must_use]
     pub fn has(&self, scope: Scope) -> bool {
         let mut signatures = self.signatures.iter();
         signatures.any(|signature| signature.scope.contains(&scope) && !signature.patterns(scope).is_empty())
     }
 
     /// The signatures that match a text, each once, in file order.
-    #[must_use]
     pub fn find(&self, scope: Scope, is_xdist: bool, text: &str) -> Vec<Hit> {
         let search = self.search(scope);
         let mut hits: Vec<Hit> = Vec::new();
@@ -247,7 +241,6 @@ impl SignatureSet {
     }
 
     /// The signatures whose `last` matches the last line of a per-test log.
-    #[must_use]
     pub fn find_last(&self, line: &str) -> Vec<usize> {
         self.signatures
             .iter()
@@ -258,7 +251,6 @@ impl SignatureSet {
     }
 
     /// Examples that do not behave as their signature says, as sentences.
-    #[must_use]
     pub fn failing_examples(&self) -> Vec<String> {
         let mut failing = Vec::new();
         for (index, signature) in self.signatures.iter().enumerate() {
@@ -283,7 +275,6 @@ impl SignatureSet {
     }
 
     /// Whether a signature matches an example, in any of its scopes.
-    #[must_use]
     pub fn example_matches(&self, index: usize, example: &str) -> bool {
         let plain: String = example
             .lines()

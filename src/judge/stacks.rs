@@ -38,7 +38,6 @@ struct Thread<'a> {
 
 /// The lines that matter, at most ten frames and their headings: innermost frame first. Empty where nothing tells a thread
 /// that hangs from the others.
-#[must_use]
 pub fn that_matter(text: &str, test: Option<&str>) -> Vec<String> {
     let mut end = text.len().min(MOST_BYTES);
     while !text.is_char_boundary(end) {

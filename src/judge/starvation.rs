@@ -24,7 +24,6 @@ pub enum Means {
 
 impl Means {
     /// Whether anything was kept from running.
-    #[must_use]
     pub fn is_had(self) -> bool {
         matches!(self, Means::Stop | Means::Idle)
     }
@@ -51,7 +50,6 @@ pub struct Window {
 
 impl Window {
     /// What was stopped, in words; threads and processes that differ by a number alone have one name.
-    #[must_use]
     pub fn what(&self) -> String {
         match &self.thread {
             Some(thread) => format!("thread {}", numberless(thread)),
@@ -60,7 +58,6 @@ impl Window {
     }
 
     /// Whether it lies at least in part between two times, in seconds since the epoch.
-    #[must_use]
     pub fn meets(&self, from: f64, to: f64) -> bool {
         self.at < to && self.at + self.duration_s > from
     }

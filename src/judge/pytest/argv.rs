@@ -1,7 +1,6 @@
 //! What a session's command line says about what it prints.
 
 /// Whether the arguments say that the session prints no closing line: `-qq`, or no terminal reporter at all.
-#[must_use]
 pub fn prints_no_closing(argv: &[String]) -> bool {
     let mut quiet = 0_i32;
     let mut last = "";

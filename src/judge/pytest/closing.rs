@@ -48,7 +48,6 @@ const FURTHER: [&str; 11] = [
 ];
 
 /// Reads `1 failed, 2 passed in 0.12s` and `no tests ran in 0.01s`.
-#[must_use]
 pub fn closing(title: &str) -> Option<Closing> {
     let at = title.rfind(" in ")?;
     let time = &title[at + 4..];
@@ -81,7 +80,6 @@ pub fn closing(title: &str) -> Option<Closing> {
 }
 
 /// Reads `2 failed`.
-#[must_use]
 pub fn counts(part: &str) -> Option<Counts> {
     let (number, word) = part.split_once(' ')?;
     let number = number.parse().ok()?;
@@ -94,7 +92,6 @@ pub fn counts(part: &str) -> Option<Counts> {
 }
 
 /// Reads `Results (0.12s):`, which pytest-sugar and pytest-pretty print, with a count a line below.
-#[must_use]
 pub fn results(text: &str) -> Option<Closing> {
     let time = text.trim_end().strip_prefix("Results (")?.strip_suffix("):")?;
     let (seconds, _) = time.split_once('s')?;
@@ -106,7 +103,6 @@ pub fn results(text: &str) -> Option<Closing> {
 }
 
 /// Reads `Ran 9 tests in 0.11s`, which pytest-tldr prints in unittest's manner.
-#[must_use]
 pub fn ran(text: &str) -> Option<Closing> {
     let (number, seconds) = text.strip_prefix("Ran ")?.split_once(" test")?;
     let seconds = seconds
@@ -122,7 +118,6 @@ pub fn ran(text: &str) -> Option<Closing> {
 }
 
 /// Reads the line below it: `OK`, `FAILED (errors=2, failures=1)`.
-#[must_use]
 pub fn told(text: &str) -> Option<Counts> {
     let rest = text.strip_prefix("OK").or_else(|| text.strip_prefix("FAILED"))?.trim();
     let mut counts = Counts::default();
@@ -146,7 +141,6 @@ pub fn told(text: &str) -> Option<Counts> {
 }
 
 /// Reads `──── FAILED in 0.00 seconds ────`, as pytest-rich prints it.
-#[must_use]
 pub fn rich(text: &str) -> Option<Closing> {
     let words = text.trim().strip_prefix("──")?.trim_matches(['─', ' ']);
     let (word, seconds) = words.split_once(" in ")?;

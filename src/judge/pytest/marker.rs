@@ -22,14 +22,12 @@ const ENDINGS: [(EndedBy, &str); 3] = [
 const NONCE: (&str, &str) = ("; ending the session [", "] ===");
 
 /// The marker for a total deadline.
-#[must_use]
 pub fn deadline(nonce: &str, total: Duration) -> String {
     let total = humantime::format_duration(total);
     line(nonce, EndedBy::Deadline, &format!(" of {total} passed"))
 }
 
 /// The marker for a log that was quiet for too long.
-#[must_use]
 pub fn silence(nonce: &str, quiet: Duration) -> String {
     line(
         nonce,
@@ -39,7 +37,6 @@ pub fn silence(nonce: &str, quiet: Duration) -> String {
 }
 
 /// The marker for a user who asked to stop.
-#[must_use]
 pub fn cancel(nonce: &str) -> String {
     line(nonce, EndedBy::Cancel, "")
 }
@@ -54,19 +51,16 @@ fn line(nonce: &str, by: EndedBy, rest: &str) -> String {
 }
 
 /// The line after a marker that says where it is written down what the session was doing.
-#[must_use]
 pub fn autopsy(file: &str) -> String {
     format!("{PREFIX}what it was doing is in {file} ===\n")
 }
 
 /// The line after a marker that says where the session goes on.
-#[must_use]
 pub fn kept(enter: &str) -> String {
     format!("{PREFIX}it goes on; look into it with: {enter} ===\n")
 }
 
 /// The line after a marker that says why the session does not go on although it should.
-#[must_use]
 pub fn not_kept(cause: &str) -> String {
     format!("{PREFIX}it could not be kept running: {cause} ===\n")
 }
@@ -82,7 +76,6 @@ pub struct Marker<'a> {
 
 impl<'a> Marker<'a> {
     /// Reads a line of a log; `None` for a line that is no marker.
-    #[must_use]
     pub fn read(line: &'a str) -> Option<Marker<'a>> {
         let words = line.trim().strip_prefix(PREFIX)?;
         let by = ENDINGS.iter().find(|(_, known)| words.starts_with(known));
@@ -98,7 +91,6 @@ impl<'a> Marker<'a> {
     /// Whether the line is ours, given the exit facts of the run. With facts that have a nonce only that nonce says
     /// so; facts without one are an older version's, and say who ended the session; without facts there is nothing
     /// better than the line.
-    #[must_use]
     pub fn is_ours(&self, exit: Option<&Exit>) -> bool {
         match exit {
             None => true,

@@ -8,7 +8,6 @@ const FILES: [&str; 11] = [
 ];
 
 /// Whether a word reads like a file that pytest collects from.
-#[must_use]
 pub fn is_file(word: &str) -> bool {
     FILES
         .iter()
@@ -18,7 +17,6 @@ pub fn is_file(word: &str) -> bool {
 }
 
 /// Whether a line starts with a node id: a test file, `::`, a name.
-#[must_use]
 pub fn starts(text: &str) -> bool {
     let Some(at) = memchr::memmem::find(text.as_bytes(), b"::") else {
         return false;
@@ -28,7 +26,6 @@ pub fn starts(text: &str) -> bool {
 }
 
 /// An id with slashes, which a session on Windows shows with backslashes where it was not started in its root.
-#[must_use]
 pub fn slashed(id: &str) -> Cow<'_, str> {
     let (file, rest) = id.split_at(id.find("::").unwrap_or(id.len()));
     if !file.contains('\\') {
@@ -39,7 +36,6 @@ pub fn slashed(id: &str) -> Cow<'_, str> {
 }
 
 /// Whether a text starts with a node id where only ids stand: items from outside the root directory have no file.
-#[must_use]
 pub fn may_start(text: &str) -> bool {
     starts(text)
         || text
@@ -49,7 +45,6 @@ pub fn may_start(text: &str) -> bool {
 
 /// Length of the node id that a text starts with. A parameter may hold blanks, brackets and colons: it ends at the
 /// bracket that is followed by a blank or by nothing; an id that was cut inside its parameter takes all the text.
-#[must_use]
 pub fn length(text: &str) -> usize {
     let mut depth = 0_usize;
     let mut opened = None;
@@ -81,7 +76,6 @@ pub fn length(text: &str) -> usize {
 }
 
 /// The id's part after the file, as pytest prints it above a section: `TestX.test_y[a::b]`.
-#[must_use]
 pub fn title(id: &str) -> String {
     let Some((_, name)) = id.split_once("::") else {
         return id.to_owned();
@@ -91,14 +85,12 @@ pub fn title(id: &str) -> String {
 }
 
 /// An id from a section's title and the file its traceback shows.
-#[must_use]
 pub fn from_title(file: &str, title: &str) -> String {
     let (path, parameter) = title.split_at(title.find('[').unwrap_or(title.len()));
     format!("{file}::{}{parameter}", path.replace('.', "::"))
 }
 
 /// The test's own name with its parameter, as directories of per-test logs are called.
-#[must_use]
 pub fn name(id: &str) -> &str {
     let head = id.find('[').unwrap_or(id.len());
     match id[..head].rfind("::") {
@@ -108,7 +100,6 @@ pub fn name(id: &str) -> &str {
 }
 
 /// The file of an id.
-#[must_use]
 pub fn file(id: &str) -> &str {
     id.split_once("::").map_or(id, |(file, _)| file)
 }

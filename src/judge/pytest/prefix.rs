@@ -19,7 +19,6 @@ pub enum Stamp {
 
 /// Finds a timestamp at the start of a line.
 /// Returns its shape and its length, with the one space (two after Jenkins' clock) that sets it off.
-#[must_use]
 pub fn stamp(text: &str) -> Option<(Stamp, usize)> {
     let bytes = text.as_bytes();
     match bytes.first()? {
@@ -142,7 +141,6 @@ pub struct Prefix {
 
 impl Prefix {
     /// Learns a prefix from what stands before a line that is known to start with pytest's own text.
-    #[must_use]
     pub fn learn(before: &str) -> Prefix {
         for (at, _) in before.char_indices() {
             if let Some((kind, length)) = stamp(&before[at..])
@@ -161,7 +159,6 @@ impl Prefix {
     }
 
     /// Length of the prefix on this line; 0 where the line does not have it.
-    #[must_use]
     pub fn length(&self, text: &str) -> usize {
         let Some(rest) = strip(text, &self.literal) else {
             // Continuous integration trims trailing blanks, so an empty line may have lost the end of its prefix.
@@ -181,7 +178,6 @@ impl Prefix {
 impl Prefix {
     /// Length of the service's name on the line by which an engine tells how the service ended whose lines these are:
     /// `tests-1 exited with code 139`.
-    #[must_use]
     pub fn own_end(&self, text: &str) -> usize {
         let Some(name) = self.literal.strip_suffix("| ").map(str::trim_end) else {
             return 0;

@@ -18,7 +18,6 @@ pub struct Rule<'a> {
 }
 
 /// Reads `===== FAILURES =====` and its relatives with `!`, `_`, `-`, `+`, `~`, and pytest-sugar's horizontal bar.
-#[must_use]
 pub fn rule(text: &str) -> Option<Rule<'_>> {
     let mut text = text.trim_end();
     // A log that somebody pasted may be indented.
@@ -70,7 +69,6 @@ pub enum Status {
 
 impl Status {
     /// Whether there is nothing to explain.
-    #[must_use]
     pub fn is_fine(self) -> bool {
         !matches!(self, Status::Failed | Status::Error | Status::Rerun)
     }
@@ -139,7 +137,6 @@ pub struct Progress<'a> {
 }
 
 /// Reads `tests/a.py::test_x PASSED [ 50%]`, `[gw0] [ 50%] PASSED tests/a.py::test_x` and a test that has begun.
-#[must_use]
 pub fn progress(text: &str) -> Option<Progress<'_>> {
     let is_started = nodeid::starts(text);
     let end = if is_started { nodeid::length(text) } else { 0 };
@@ -241,7 +238,6 @@ fn is_result_tail(text: &str) -> bool {
 }
 
 /// Reads a result that stands alone, after a test's own output: `PASSED`, `outputFAILED   [ 50%]`.
-#[must_use]
 pub fn late_status(text: &str) -> Option<Status> {
     let text = text.trim_end();
     let (text, has_percent) = match text.strip_suffix(']').and_then(|rest| rest.rsplit_once('[')) {
@@ -269,7 +265,6 @@ fn percent(inside: &str) -> Option<u32> {
 }
 
 /// How much of the session was done at the end of a row.
-#[must_use]
 pub fn percent_at_end(row: &str) -> Option<u32> {
     percent(row.trim_end().strip_suffix(']')?.rsplit_once('[')?.1)
 }
@@ -288,7 +283,6 @@ pub struct Letters<'a> {
 
 impl Letters<'_> {
     /// Tests of the row that failed: pytest's own letters, and pytest-run-parallel's small one.
-    #[must_use]
     pub fn failed(&self) -> u64 {
         self.letters
             .bytes()
@@ -297,7 +291,6 @@ impl Letters<'_> {
     }
 
     /// Tests of the row by how they ended.
-    #[must_use]
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for letter in self.letters.chars() {
@@ -322,7 +315,6 @@ const LETTERS: &str = ".FEsxXRru,-";
 const PARALLEL_LETTERS: &str = ".FEsxXRru,-·e";
 
 /// Reads `tests/a.py ..F. [ 50%]` and `..F. [ 50%]`.
-#[must_use]
 pub fn letters(text: &str) -> Option<Letters<'_>> {
     let (file, row) = match text.split_once(' ') {
         Some((first, rest)) if nodeid::is_file(first) => (Some(below_root(first)), rest),
@@ -363,7 +355,6 @@ pub fn letters(text: &str) -> Option<Letters<'_>> {
 
 /// Reads what a line of the short summary says of a failing test, its id and reason: `FAILED tests/a.py::test_x - why`,
 /// `ERROR tests/a.py`, `SUBFAILED[i=1] tests/a.py::test_x`, `[i=1] SUBFAIL tests/a.py::test_x`.
-#[must_use]
 pub fn summary(text: &str) -> Option<&str> {
     let text = text.strip_prefix(PARALLEL).unwrap_or(text);
     if let Some(id) = text.strip_prefix("FAILED ").or_else(|| text.strip_prefix("ERROR ")) {

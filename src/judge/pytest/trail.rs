@@ -157,7 +157,6 @@ impl Trail {
 
     /// Tests that ran before this one in the same process, in the order they first ran; `None` where it never began.
     /// Of several times that it ran the one counts that failed or did not end.
-    #[must_use]
     pub fn before(&self, id: &str) -> Option<Vec<&str>> {
         let ran =
             |is_sought: &dyn Fn(&Test) -> bool| self.tests.iter().position(|test| test.id == id && is_sought(test));
@@ -175,7 +174,6 @@ impl Trail {
     }
 
     /// The test that a process ran last: a worker's, or that of the session itself.
-    #[must_use]
     pub fn last_of(&self, worker: Option<&str>) -> Option<&Test> {
         self.tests.iter().rev().find(|test| test.worker.as_deref() == worker)
     }

@@ -40,17 +40,14 @@ impl Running {
         self.bytes = 0;
     }
 
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.turns.is_empty()
     }
 
-    #[must_use]
     pub fn len(&self) -> usize {
         self.turns.len()
     }
 
-    #[must_use]
     pub fn first(&self) -> Option<&String> {
         self.by_turn.values().next()
     }

@@ -42,7 +42,6 @@ impl Text {
     }
 
     /// The line that holds an offset: its number in the file and its text.
-    #[must_use]
     pub fn line_at(&self, offset: usize) -> Option<(u64, &str)> {
         let after = self.starts.partition_point(|(start, _)| *start <= offset);
         let (start, number) = self.starts[after.checked_sub(1)?];
@@ -51,12 +50,10 @@ impl Text {
     }
 
     /// Number of the first line; 0 where there is none.
-    #[must_use]
     pub fn first(&self) -> u64 {
         self.starts.first().map_or(0, |(_, number)| *number)
     }
 
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.starts.is_empty()
     }
@@ -247,7 +244,6 @@ impl Session {
     }
 
     /// Whether the closing line counts no failure. Some plugins leave errors out of their own counts.
-    #[must_use]
     pub fn is_green(&self) -> bool {
         self.closing.is_some_and(|(closing, _)| {
             let is_told = closing.is_replaced && !self.sections.is_empty();
@@ -261,7 +257,6 @@ impl Session {
     }
 
     /// Whether the closing line counts a test that passed.
-    #[must_use]
     pub fn has_passed(&self) -> bool {
         self.closing.is_some_and(|(closing, _)| closing.counts.passed > 0)
     }
@@ -338,7 +333,6 @@ impl Session {
     }
 
     /// How many tests ended in which way: as the closing line counts them, else as far as the progress showed them.
-    #[must_use]
     pub fn counts(&self) -> Option<Counts> {
         let is_shown = self.shown != Counts::default();
         match self.closing {

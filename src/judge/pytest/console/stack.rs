@@ -165,7 +165,6 @@ impl Stack {
     }
 
     /// The test, also where the stack broke off before pytest's own frames.
-    #[must_use]
     pub fn test(&self) -> Option<&(String, String)> {
         self.test.as_ref().or(self.candidate.as_ref())
     }
