@@ -4,7 +4,8 @@ use std::process::Command;
 
 use crate::engine::own::Engine;
 use crate::engine::{DEBIAN, debian};
-use crate::place::night;
+use crate::place::{night, root};
+use crate::slurm::cluster::{NEWER, newer};
 
 /// A test of each promise that an engine has a part in.
 const CORE: [&str; 10] = [
@@ -92,6 +93,39 @@ fn podman_5_keeps_the_core_of_the_promises() {
     if night() {
         core_on(Engine::podman(), &[RESTART]);
     }
+}
+
+/// A test of each promise that Slurm has a part in.
+const SLURM: [&str; 8] = [
+    "slurm::twenty_iterations_run_four_at_once_on_three_nodes_and_a_failing_one_is_an_answer",
+    "slurm::what_is_cancelled_leaves_no_false_record_and_the_same_command_resumes",
+    "slurm::an_interrupt_detaches_and_the_same_command_comes_back",
+    "slurm::doctor_looks_at_a_node_through_srun",
+    "slurm::nodes::a_node_that_is_set_down_loses_its_iterations_to_the_others",
+    "slurm::nodes::what_an_administrator_requeues_runs_again_and_is_recorded_once",
+    "slurm::nodes::a_power_cut_loses_no_iteration_and_records_none_twice",
+    "slurm::queue::what_sbatch_refuses_is_said_and_nothing_is_left",
+];
+
+#[test]
+fn slurm_24_keeps_the_core_of_the_promises() {
+    if !night() || !root() || newer().is_none() {
+        return;
+    }
+    let mut tests = Command::new(std::env::current_exe().unwrap());
+    tests
+        .args(["--test-threads", "2", "--exact"])
+        .args(SLURM)
+        .env(NEWER, "1")
+        .env("RF_REQUIRE", "slurm,root");
+    let came = tests.output().unwrap();
+    let said = String::from_utf8_lossy(&came.stdout).into_owned() + &String::from_utf8_lossy(&came.stderr);
+    assert!(came.status.success(), "{said}");
+    assert_eq!(
+        said.lines().filter(|line| line.ends_with(" ... ok")).count(),
+        SLURM.len(),
+        "{said}"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Sweeps on a real Slurm of three nodes: every iteration is recorded exactly once, whatever befalls the nodes.
 
-mod cluster;
+pub(crate) mod cluster;
 mod nodes;
 mod queue;
 

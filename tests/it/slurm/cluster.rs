@@ -15,6 +15,30 @@ use crate::debian::Programs;
 use crate::place::{Need, is_root, skip};
 use crate::shared::Shared;
 
+/// Set where the Slurm of Debian 13 is meant.
+pub(crate) const NEWER: &str = "RF_IT_NEWER_SLURM";
+
+const PACKAGES: [&str; 3] = ["slurm-wlm", "slurm-wlm-basic-plugins", "munge"];
+
+/// What the tool, the tests and Slurm itself call, in Debian 13's packages.
+const PROGRAMS: [&str; 10] = [
+    "usr/sbin/slurmctld-wlm",
+    "usr/sbin/slurmd-wlm",
+    "usr/sbin/slurmstepd-wlm",
+    "usr/sbin/munged",
+    "usr/bin/sbatch",
+    "usr/bin/scancel",
+    "usr/bin/scontrol",
+    "usr/bin/sinfo",
+    "usr/bin/squeue",
+    "usr/bin/srun",
+];
+
+/// The Slurm of Debian 13; `None`, with the reason, where it is not to be had.
+pub(crate) fn newer() -> Option<Programs> {
+    Programs::of_trixie(Need::Slurm, &PACKAGES, &PROGRAMS, Some("slurm-wlm"))
+}
+
 /// A cluster that ends when it is dropped.
 pub(super) struct Cluster {
     dir: TempDir,
@@ -44,11 +68,12 @@ impl Cluster {
             skip(Need::Root, "only root can be several nodes of Slurm");
             return None;
         }
-        let programs = Programs::of(
-            Need::Slurm,
-            &["slurmctld", "slurmd", "slurmstepd", "munged", "sbatch"],
-            &["slurm-wlm", "slurm-wlm-basic-plugins", "munge"],
-        )?;
+        let programs = if std::env::var_os(NEWER).is_some() {
+            newer()?
+        } else {
+            let daemons = ["slurmctld", "slurmd", "slurmstepd", "munged", "sbatch"];
+            Programs::of(Need::Slurm, &daemons, &PACKAGES)?
+        };
         let cluster = Cluster {
             dir: tempfile::Builder::new().prefix("rf-slurm-").tempdir().unwrap(),
             programs,
@@ -62,13 +87,10 @@ impl Cluster {
         let plugins = cluster.programs.dir(&plugins);
         let text = configuration(cluster.dir.path(), &plugins, &ports, processors) + more;
         fs::write(cluster.conf(), text).unwrap();
-        assert!(
-            cluster
-                .call("slurmctld", &["-f", &cluster.conf()])
-                .status()
-                .unwrap()
-                .success()
-        );
+        // Newer ones look for control groups unless they are told of none.
+        fs::write(cluster.path("cgroup.conf"), "CgroupPlugin=disabled\n").unwrap();
+        let started = cluster.call("slurmctld", &["-f", &cluster.conf()]).status();
+        assert!(started.unwrap().success());
         for node in ["n1", "n2", "n3"] {
             cluster.start_node(node);
         }
