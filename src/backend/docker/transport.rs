@@ -96,18 +96,27 @@ where
     let (stream, said) = way.connect().await?;
     let limit = Limit::of(request.method(), request.uri().path());
     let (mut sender, connection) = handshake(TokioIo::new(Bounded { stream, limit })).await?;
-    tokio::spawn(connection.with_upgrades());
+    let connection = tokio::spawn(connection.with_upgrades());
     // To the other end of a connection only the path is said.
     if let Some(path) = request.uri().path_and_query() {
         let versioned = version.and_then(|version| format!("/v{version}{path}").parse().ok());
         *request.uri_mut() = versioned.unwrap_or_else(|| path.clone().into());
     }
     request.headers_mut().insert(HOST, HeaderValue::from_static("engine"));
-    let answer = sender.send_request(request).await;
-    answer.map_err(|error| match said.and_then(Said::last) {
-        Some(words) => io::Error::other(words).into(),
-        None => error.into(),
-    })
+    let error = match sender.send_request(request).await {
+        Ok(answer) => return Ok(answer),
+        Err(error) => error,
+    };
+    if let Some(words) = said.and_then(Said::last) {
+        return Err(io::Error::other(words).into());
+    }
+    // A connection that broke before it took the request, as where the engine refuses the tool's certificate, knows why.
+    if error.is_canceled()
+        && let Ok(Err(cause)) = connection.await
+    {
+        return Err(cause.into());
+    }
+    Err(error.into())
 }
 
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
