@@ -105,7 +105,7 @@ fn find(path: &Path, logs_dir: &Path) -> anyhow::Result<BTreeMap<PathBuf, BTreeS
         }
     }
     if !is_one_run {
-        // Also iterations of which nothing stands, since they are to run again.
+        // Iterations that are to run again are packed too, though no run of them stands.
         for (sweep, runs) in &mut found {
             runs.extend(run::replaced(sweep).into_iter().map(|(iteration, _)| iteration));
         }

@@ -161,7 +161,7 @@ fn write_row(text: &mut String, columns: &[String], cells: &[String]) {
     let Some((first, others)) = cells.split_first() else {
         return;
     };
-    // Of two columns both fit on one line, mostly.
+    // The values of two columns mostly fit on one line.
     if let [only] = others
         && first.chars().count() + only.chars().count() + 4 <= WIDTH
     {

@@ -29,7 +29,7 @@ words! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
-    /// It ended by itself with its code, which only looks like that of a signal.
+    /// The session ended by itself with its code, which only looks like that of a signal.
     Exited,
     /// Its signal was sent from inside the session, not to it.
     SignalFromInside,

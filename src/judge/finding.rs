@@ -156,7 +156,7 @@ impl Finding {
         }
     }
 
-    /// The same of one test.
+    /// This finding as one of a test.
     pub(super) fn of(self, test: &str) -> Finding {
         Finding {
             test: Some(test.to_owned()).filter(|test| !test.is_empty()),

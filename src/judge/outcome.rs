@@ -94,7 +94,7 @@ pub enum CrashKind {
     Worker,
     /// The child that pytest-forked ran a test in.
     Forked,
-    /// One that the memory limit killed.
+    /// A process that the memory limit killed.
     Memory,
 }
 

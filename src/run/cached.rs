@@ -219,7 +219,7 @@ mod tests {
         let holds = |stamps: &[Stamp]| stamps.iter().all(Stamp::holds);
         let before = all();
         assert!(before.len() == 3 && holds(&before));
-        // Of another length: the clock that stamps may have a grain of some milliseconds.
+        // The new text has another length, since the clock that stamps files may have a grain of some milliseconds.
         fs::write(&file, "22").unwrap();
         assert!(!holds(&before));
         let before = all();

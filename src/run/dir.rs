@@ -99,7 +99,7 @@ impl RunDir {
     /// Reads a small file whole; `None` where there is none.
     ///
     /// # Errors
-    /// It is no regular file, cannot be read, or has more than `most` bytes.
+    /// What is there is no regular file, cannot be read, or has more than `most` bytes.
     pub fn read(&self, below: impl AsRef<Path>, most: u64) -> io::Result<Option<Vec<u8>>> {
         match self.read_once(below.as_ref(), most) {
             // Another machine replaced the file while it was read.

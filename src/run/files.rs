@@ -84,7 +84,7 @@ impl Files {
     /// What of the session was stopped for a while by the sweep's own condition; none where nothing was.
     pub fn windows(&self) -> Vec<Window> {
         let file = self.run().and_then(|dir| dir.file(STARVED).ok());
-        // One that cannot be read says nothing.
+        // A file of windows that cannot be read says nothing.
         file.and_then(|file| starvation::read(reader(file)).ok())
             .unwrap_or_default()
     }

@@ -232,7 +232,7 @@ fn read_whole(iteration: u32, dir: PathBuf) -> ScannedRun {
 /// The two documents of one sweep.
 struct Index {
     cached: Cached,
-    /// Of all that was read; that of the briefs has an ending besides.
+    /// Name of the document of all that was read; the name of the briefs has an ending besides.
     name: String,
     /// Their first line, the same in both and in no others.
     head: Vec<u8>,

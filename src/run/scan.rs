@@ -127,7 +127,7 @@ pub(super) fn named(dir: &Path) -> Result<Vec<(u32, PathBuf)>, StoreError> {
 /// Whether a directory holds anything: the script made the directory first and filled it afterwards, and an empty one
 /// says nothing. A directory that this user may not read counts as a run: it must not be replaced.
 pub(super) fn is_run(path: &Path) -> bool {
-    // One call tells it of nearly all.
+    // Nearly every run has an outcome, so that this one call is enough for it.
     if path.join(OUTCOME).symlink_metadata().is_ok() {
         return true;
     }

@@ -161,7 +161,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let new = left(place.path());
         File::open(&new).unwrap().set_modified(SystemTime::now()).unwrap();
-        // Of other programs: a name of another form, and other permissions.
+        // Directories of other programs have a name of another form, or other permissions.
         for name in ["rf-abc", "rf-abcdefg", "rf-abc.ef", "xrf-abcdef"] {
             let path = place.path().join(name);
             fs::create_dir(&path).unwrap();

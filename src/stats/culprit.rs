@@ -38,7 +38,7 @@ pub struct Posterior {
     /// By hypothesis, "no change" first: mean rate of the candidates before the change.
     #[serde(skip)]
     pub before: Vec<f64>,
-    /// The same from the change on.
+    /// By hypothesis, as `before`: mean rate of the candidates from the change on.
     #[serde(skip)]
     pub after: Vec<f64>,
 }

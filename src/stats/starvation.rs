@@ -90,7 +90,7 @@ impl Starved {
         }
     }
 
-    /// The same in a sentence.
+    /// A sentence that says which windows go with the failure, or that it cannot be told.
     pub fn sentence(&self) -> String {
         let what = self.test.as_deref().unwrap_or("the session");
         let within = format!("its first {:.1} s", self.seconds.max(0.05));

@@ -143,9 +143,9 @@ pub struct Issue {
 pub enum Step {
     /// The cause is new.
     Open,
-    /// It became more, or came back after nights without.
+    /// The failure became more frequent, or came back after nights without it.
     Comment,
-    /// It was closed and is back.
+    /// The issue was closed, and the failure is back.
     Reopen,
     /// The nights without it show that it became fewer.
     Close,

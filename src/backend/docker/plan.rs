@@ -179,7 +179,7 @@ impl Plan {
             return None;
         }
         let listed = self.spec.container.cpuset.as_deref().and_then(one_core::listed);
-        // Of another machine only the first is known to be there.
+        // Of an engine on another machine only the first core is known to be there.
         let others = || if self.is_here { one_core::here() } else { vec![0] };
         Some(one_core::one(&listed.unwrap_or_else(others), iteration))
     }

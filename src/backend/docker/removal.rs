@@ -264,7 +264,7 @@ async fn found(engine: &Engine) -> Result<Vec<Leftover>, BackendError> {
     })
 }
 
-/// Those containers and volumes that sweeps made, containers first: a volume in use cannot be removed.
+/// The containers and volumes that sweeps made. Containers come first, since a volume in use cannot be removed.
 fn of_sweeps(containers: Vec<ContainerSummary>, volumes: Vec<Volume>, is_here: bool) -> Vec<Leftover> {
     let containers = containers.into_iter().filter_map(|container| {
         let name = container.names.iter().flatten().next();

@@ -1,4 +1,4 @@
-//! One session's container made and started, by the ways that this engine allows.
+//! The container of a session is made and started, in the ways that this engine allows.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

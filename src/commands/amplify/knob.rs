@@ -123,7 +123,7 @@ impl Knob {
         })
     }
 
-    /// The same sweep with this knob on.
+    /// A specification with this knob on and everything else as it is.
     pub(in crate::commands) fn on(&self, spec: &Spec) -> Spec {
         let found = inherit(self.asked.clone(), spec, &self.said);
         let mut container = found.container;

@@ -186,7 +186,7 @@ impl Work for Searching {
     }
 }
 
-/// The same with the very image that the search began with, whatever its name stands for meanwhile.
+/// A specification with the very image that the search began with, whatever the name of the image stands for meanwhile.
 fn pinned(spec: &Spec) -> Spec {
     let mut pinned = spec.clone();
     if let Some(id) = spec

@@ -113,7 +113,7 @@ fn lines(sentences: &[String]) -> String {
         .collect()
 }
 
-/// One sentence a class, the categories before the total that they make up.
+/// A sentence for each class; the total comes after the categories that make it up.
 fn sentences(comparison: &Comparison) -> Vec<String> {
     let categories = comparison.classes.iter().filter(|class| class.id != ANY);
     let total = comparison.classes.iter().filter(|class| class.id == ANY);

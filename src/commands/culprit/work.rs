@@ -30,7 +30,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// What became of opening a candidate.
 pub(super) enum Opened {
     Ready(Arc<Arm>),
-    /// It cannot be built or run; the others can.
+    /// This candidate cannot be built or run; the others can.
     CannotRun(String),
     /// Nothing can be run.
     Broken(anyhow::Error),

@@ -25,7 +25,7 @@ pub(in crate::commands) fn under(spec: Spec, args: &Args) -> anyhow::Result<Spec
 pub(in crate::commands) struct Taken {
     of: ConditionOf,
     recorded: Spec,
-    /// Of a search.
+    /// What was shown, if the recorded sweep is a search of `amplify`.
     winner: Option<Winner>,
 }
 

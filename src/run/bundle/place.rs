@@ -46,7 +46,7 @@ pub fn place(unpacked: &Unpacked, logs_dir: &Path) -> Result<Vec<ImportedSweep>,
                 None => new.insert(*iteration),
                 Some(path) if path.is_dir() && !scan::is_run(&path) => new.insert(*iteration),
                 Some(path) if is_same(&ours, &path).unwrap_or(false) => known.insert(*iteration),
-                // It came before, and was run again here.
+                // The run came with an earlier bundle, and was run again here.
                 Some(_) if is_among(&aside, *iteration, &ours) => known.insert(*iteration),
                 Some(path) => return Err(StoreError::Taken { path }),
             };

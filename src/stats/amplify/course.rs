@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_winner_that_is_not_confirmed_leads_to_one_more_search() {
         let mut recorded = Vec::new();
-        // It fails in the search only: what was found was luck.
+        // The knob fails in the search alone, so that what the search found was luck.
         let luck = |run: Planned| run.stage == Stage::Search && run.on & 2 != 0;
         let step = go(&course(), &mut recorded, luck);
         assert!(matches!(step, Step::Stopped(_)), "{step:?}");

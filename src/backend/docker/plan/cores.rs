@@ -15,7 +15,7 @@ impl Plan {
         if !self.spec.container.cores {
             return None;
         }
-        // Of this machine's own directories, those that the workspace cannot reach.
+        // The directories of this machine are taken only where the workspace cannot reach them.
         let directory = &self.spec.directory;
         let is_apart = |dir: &PathBuf| !dir.starts_with(directory) && !directory.starts_with(dir);
         let unchanged = match &self.image {

@@ -66,7 +66,7 @@ fn a_run_that_failed_for_another_reason_is_no_evidence() {
     course.record(2, 4, None, OTHER());
     assert_eq!(course.left_out().into_keys().collect::<Vec<_>>(), [2]);
     assert_eq!(course.kept(), [0, 1, 3]);
-    // One answer brings it back.
+    // A single answer brings the candidate back.
     course.record(2, 5, None, RunResult::Answered { failed: false });
     assert!(course.left_out().is_empty());
 }
